@@ -1,0 +1,49 @@
+package vault
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"kin/internal/disk"
+	"kin/internal/slots"
+)
+
+// Wipe ends the profile in dir. It needs no passphrase and waits for nobody: it
+// marks the slot file as wiped, destroys every slot, and then removes the files
+// and, if nothing else is in it, the folder. Another process that is in the
+// middle of a commit gets ErrWiped. It goes on past an error and may be repeated;
+// where there is nothing it returns ErrNotFound.
+func Wipe(dir string) error {
+	err := slots.Wipe(disk.OS{}, filepath.Join(dir, slotsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+		if !Exists(dir) {
+			err = ErrNotFound
+		}
+	}
+	err = errors.Join(err, removeFiles(dir))
+	os.Remove(dir) // stays if it holds anything else
+	return err
+}
+
+// removeFiles removes what a profile consists of, the slot file last: until then
+// its mark tells everybody.
+func removeFiles(dir string) error {
+	var errs []error
+	for _, name := range []string{recordsName, newName, lockName, slotsName} {
+		errs = append(errs, remove(filepath.Join(dir, name)))
+	}
+	if err := (disk.OS{}).SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,427 @@
+// Package slots is the erasable slot file: a small preallocated file of 4 KiB
+// slots, each holding the key of one epoch, one retention day or one ratchet
+// state. A key is written once into an empty slot and destroyed by overwriting
+// it in place; the file is never renamed, and never grown by replacement, for a
+// file that is replaced leaves its bytes on the disk.
+//
+// Create makes the file, Open opens it; Set and Destroy are durable when they
+// return. What is claimed is erasure on the logical device: flash may remember.
+//
+// A File may be used by several goroutines. Several processes may read one
+// file, and any of them may destroy; that only one of them sets at a time is
+// the caller's to see to, with a lock of its own.
+package slots
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"kin/internal/disk"
+)
+
+// MaxPayload is the most a slot can hold, in bytes.
+const MaxPayload = 1024
+
+// MaxSlots is the most slots a file can have.
+const MaxSlots = 65536
+
+const (
+	slotSize = 4096 // a slot's distance on the disk; the header takes one too
+	sumSize  = 16   // truncated SHA-256
+
+	version    = 1
+	headerSize = 8 + 4 + 4 + sumSize // magic8 ‖ version u32 ‖ count u32 ‖ sum16, one sector
+	markOffset = 512                 // a sector of its own, so that a torn mark harms no header
+
+	lengthSize = 2 // a slot: length u16 ‖ payload ‖ sum16 ‖ zeros
+)
+
+const (
+	magic = "kinslots"
+	mark  = "kin slots: wiped"
+)
+
+var (
+	// ErrWiped is returned for a file that Wipe has marked.
+	ErrWiped = errors.New("slot file is wiped")
+	// ErrDamaged is returned by Open for a file that is no whole slot file.
+	ErrDamaged = errors.New("slot file is damaged")
+	// ErrNewer is returned by Open for a file of a later version of this format.
+	ErrNewer = errors.New("slot file is of a newer version")
+	// ErrOccupied is returned by Set for a slot that holds a payload.
+	ErrOccupied = errors.New("slot is occupied")
+)
+
+// File is an open slot file.
+type File struct {
+	n int
+
+	mu sync.Mutex // held from Set's look to its write, so that no two set one slot
+	f  disk.File
+}
+
+// Create makes a slot file of n empty slots (1 to MaxSlots) and opens it. The
+// file and its name are durable on return. It fails if the file exists
+// (fs.ErrExist), but finishes one that an earlier Create left unfinished.
+func Create(fsys disk.FS, path string, n int) (*File, error) {
+	if n < 1 || n > MaxSlots {
+		return nil, fmt.Errorf("slot count %d is not in 1 to %d", n, MaxSlots)
+	}
+	f, err := fsys.Create(path)
+	if errors.Is(err, fs.ErrExist) {
+		f, err = reopenUnfinished(fsys, path, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := format(f, n); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("create slot file: %w", err)
+	}
+	if err := fsys.SyncDir(filepath.Dir(path)); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("create slot file: %w", err)
+	}
+	return &File{n: n, f: f}, nil
+}
+
+// reopenUnfinished opens a file that holds nothing but zeros; otherwise it
+// returns exists.
+func reopenUnfinished(fsys disk.FS, path string, exists error) (disk.File, error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	blank, err := isBlank(f)
+	if err == nil && !blank {
+		err = exists
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// format writes zeros to every block, so that each is allocated where it will be
+// overwritten, and the header only once they are durable.
+func format(f disk.File, n int) error {
+	if err := f.Truncate(int64(n+1) * slotSize); err != nil {
+		return err
+	}
+	if err := zero(f, 0, n+1); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(header(n), 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// zero overwrites count blocks from block on.
+func zero(f disk.File, block, count int) error {
+	const run = 64
+	zeros := make([]byte, min(count, run)*slotSize)
+	for count > 0 {
+		k := min(count, run)
+		if _, err := f.WriteAt(zeros[:k*slotSize], int64(block)*slotSize); err != nil {
+			return err
+		}
+		block, count = block+k, count-k
+	}
+	return nil
+}
+
+func header(n int) []byte {
+	b := make([]byte, 0, headerSize)
+	b = append(b, magic...)
+	b = binary.BigEndian.AppendUint32(b, version)
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	sum := sha256.Sum256(b)
+	return append(b, sum[:sumSize]...)
+}
+
+// Open opens a slot file. A file that Create did not finish counts as none:
+// fs.ErrNotExist. Other errors: ErrWiped, ErrDamaged, ErrNewer.
+func Open(fsys disk.FS, path string) (*File, error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	n, err := readHeader(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open slot file: %w", err)
+	}
+	return &File{n: n, f: f}, nil
+}
+
+func readHeader(f disk.File) (int, error) {
+	size, err := f.Size()
+	if err != nil {
+		return 0, err
+	}
+	if size < slotSize {
+		return 0, unfinishedOr(f, ErrDamaged)
+	}
+	b := make([]byte, slotSize)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return 0, err
+	}
+	// The mark counts whatever became of the header.
+	switch wiped, err := marked(b); {
+	case err != nil:
+		return 0, err
+	case wiped:
+		return 0, ErrWiped
+	}
+	n, err := parseHeader(b[:headerSize])
+	if errors.Is(err, ErrDamaged) {
+		return 0, unfinishedOr(f, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if !allZero(b[headerSize:markOffset]) || !allZero(b[markOffset+len(mark):]) ||
+		size != int64(n+1)*slotSize {
+		return 0, ErrDamaged
+	}
+	return n, nil
+}
+
+func parseHeader(b []byte) (int, error) {
+	if len(b) != headerSize || string(b[:8]) != magic {
+		return 0, ErrDamaged
+	}
+	sum := sha256.Sum256(b[:headerSize-sumSize])
+	if [sumSize]byte(b[headerSize-sumSize:]) != [sumSize]byte(sum[:]) {
+		return 0, ErrDamaged
+	}
+	if v := binary.BigEndian.Uint32(b[8:]); v > version {
+		return 0, ErrNewer
+	} else if v < version {
+		return 0, ErrDamaged
+	}
+	n := binary.BigEndian.Uint32(b[12:])
+	if n < 1 || n > MaxSlots {
+		return 0, ErrDamaged
+	}
+	return int(n), nil
+}
+
+// unfinishedOr tells a Create that crashed from damage.
+func unfinishedOr(f disk.File, damaged error) error {
+	if blank, err := isBlank(f); err != nil {
+		return err
+	} else if blank {
+		return fs.ErrNotExist
+	}
+	return damaged
+}
+
+func isBlank(f disk.File) (bool, error) {
+	size, err := f.Size()
+	if err != nil || size > (MaxSlots+1)*slotSize {
+		return false, err
+	}
+	b := make([]byte, 64*slotSize)
+	for off := int64(0); off < size; off += int64(len(b)) {
+		b = b[:min(int64(len(b)), size-off)]
+		if _, err := f.ReadAt(b, off); err != nil {
+			return false, err
+		}
+		if !allZero(b) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Memory returns n slots that exist in RAM alone and die with the process.
+func Memory(n int) *File {
+	return &File{n: n, f: make(memory, (n+1)*slotSize)}
+}
+
+// Len is the number of slots.
+func (f *File) Len() int { return f.n }
+
+// Get reads slot i from the disk, for another process may have written it. It
+// returns nil, nil for a slot that is empty or destroyed, or whose checksum
+// fails.
+func (f *File) Get(i int) ([]byte, error) {
+	if err := f.check(i); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.get(i)
+}
+
+func (f *File) get(i int) ([]byte, error) {
+	b := make([]byte, slotSize)
+	defer clear(b)
+	if _, err := f.f.ReadAt(b, offset(i)); err != nil {
+		return nil, fmt.Errorf("read slot %d: %w", i, err)
+	}
+	return parseSlot(i, b), nil
+}
+
+// Blank tells whether slot i holds nothing at all. A slot of which Get returns
+// nil may still hold bytes: what fails its checksum.
+func (f *File) Blank(i int) (bool, error) {
+	if err := f.check(i); err != nil {
+		return false, err
+	}
+	b := make([]byte, slotSize)
+	defer clear(b)
+	if _, err := f.f.ReadAt(b, offset(i)); err != nil {
+		return false, fmt.Errorf("read slot %d: %w", i, err)
+	}
+	return allZero(b), nil
+}
+
+// Set writes payload (1 to MaxPayload bytes) into slot i, which must be empty:
+// else ErrOccupied. It is durable on return. After another error the slot may
+// hold the payload: Destroy it before it is used again. In a file that Wipe
+// marked, ErrWiped, and the slot is destroyed.
+func (f *File) Set(i int, payload []byte) error {
+	return f.SetAll(map[int][]byte{i: payload})
+}
+
+// SetAll is Set for several slots with one sync. If one of them is occupied or a
+// payload has no fit length, none is written.
+func (f *File) SetAll(payloads map[int][]byte) error {
+	if len(payloads) == 0 {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, p := range payloads {
+		if err := f.check(i); err != nil {
+			return err
+		}
+		if len(p) < 1 || len(p) > MaxPayload {
+			return fmt.Errorf("slot payload of %d bytes is not in 1 to %d", len(p), MaxPayload)
+		}
+		if old, err := f.get(i); err != nil {
+			return err
+		} else if old != nil {
+			clear(old)
+			return fmt.Errorf("set slot %d: %w", i, ErrOccupied)
+		}
+	}
+	b := make([]byte, slotSize)
+	defer clear(b)
+	for i, p := range payloads {
+		clear(b)
+		appendSlot(b[:0], i, p)
+		if _, err := f.f.WriteAt(b, offset(i)); err != nil {
+			return fmt.Errorf("set slot %d: %w", i, err)
+		}
+	}
+	if err := f.f.Sync(); err != nil {
+		return fmt.Errorf("set slots: %w", err)
+	}
+	// Wipe waits for nobody: if its mark came while this was written, its zeros
+	// may have come before.
+	if err := f.Wiped(); err != nil {
+		return errors.Join(err, f.destroy(slices.Collect(maps.Keys(payloads))))
+	}
+	return nil
+}
+
+// Destroy overwrites the slots with zeros, all of them with one sync, and is
+// durable on return. It may be repeated. On an error it still destroys what it
+// can.
+func (f *File) Destroy(i ...int) error {
+	if len(i) == 0 {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.destroy(i)
+}
+
+func (f *File) destroy(slots []int) error {
+	var errs []error
+	for _, i := range slots {
+		err := f.check(i)
+		if err == nil {
+			err = zero(f.f, i+1, 1)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("destroy slot %d: %w", i, err))
+		}
+	}
+	if err := f.f.Sync(); err != nil {
+		errs = append(errs, fmt.Errorf("destroy slots: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// Close closes the file; for Memory, it overwrites the slots.
+func (f *File) Close() error { return f.f.Close() }
+
+func (f *File) check(i int) error {
+	if i < 0 || i >= f.n {
+		return fmt.Errorf("slot %d is not in 0 to %d", i, f.n-1)
+	}
+	return nil
+}
+
+func offset(i int) int64 { return int64(i+1) * slotSize }
+
+// appendSlot appends slot i's first bytes: length u16 ‖ payload ‖ sum16.
+func appendSlot(b []byte, i int, payload []byte) []byte {
+	start := len(b)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(payload)))
+	b = append(b, payload...)
+	sum := slotSum(i, b[start:])
+	return append(b, sum[:]...)
+}
+
+// parseSlot returns a copy of the payload of slot i, nil if b is anything but
+// what Set writes.
+func parseSlot(i int, b []byte) []byte {
+	n := int(binary.BigEndian.Uint16(b))
+	if n < 1 || n > MaxPayload {
+		return nil
+	}
+	end := lengthSize + n
+	sum := slotSum(i, b[:end])
+	if subtle.ConstantTimeCompare(sum[:], b[end:end+sumSize]) != 1 || !allZero(b[end+sumSize:]) {
+		return nil
+	}
+	return append([]byte(nil), b[lengthSize:end]...)
+}
+
+// slotSum covers the slot's number, so that a block that the disk misplaced is
+// no key.
+func slotSum(i int, b []byte) [sumSize]byte {
+	h := sha256.New()
+	var number [4]byte
+	binary.BigEndian.PutUint32(number[:], uint32(i))
+	h.Write(number[:])
+	h.Write(b)
+	return [sumSize]byte(h.Sum(nil))
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
