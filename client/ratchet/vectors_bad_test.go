@@ -120,7 +120,8 @@ func badFlights() (list []recipe) {
 	add("outer-key", "envelope", "a bit of the outer box's ephemeral key", outside(0))
 	add("outer-mac", "envelope", "a bit of the outer box's authenticator", outside(32))
 	add("outer-last", "envelope", "a bit of the envelope's last byte", outside(EnvelopeSize-1))
-	add("short", "envelope", "4,095 bytes", func(t *testing.T, p *pair) []byte { return p.flight[:EnvelopeSize-1] })
+	add("short", "envelope", "4,095 bytes, rightly sealed", resized(flightOf, -1))
+	add("long", "envelope", "4,097 bytes, rightly sealed", resized(flightOf, 1))
 	add("other-queue", "envelope", "sealed to another queue's key", func(t *testing.T, p *pair) []byte {
 		return outerAgain(t, p.host.qe, p.guest.qe, p.flight)
 	})
@@ -210,8 +211,9 @@ func badMessages() (list []recipe) {
 	add("outer-key", "envelope", "a bit of the outer box's ephemeral key", outside(31))
 	add("outer-mac", "envelope", "a bit of the outer box's authenticator", outside(32))
 	add("outer-text", "envelope", "a bit of the outer box's text", outside(2000))
-	add("short", "envelope", "4,095 bytes", func(t *testing.T, p *pair) []byte { return p.guest.say(t, "x")[:EnvelopeSize-1] })
-	add("long", "envelope", "4,097 bytes", func(t *testing.T, p *pair) []byte { return append(p.guest.say(t, "x"), 0) })
+	add("short", "envelope", "4,095 bytes, rightly sealed", resized(messageOf, -1))
+	add("long", "envelope", "4,097 bytes, rightly sealed", resized(messageOf, 1))
+	add("empty", "envelope", "nothing", func(t *testing.T, p *pair) []byte { return nil })
 	for i, point := range lowOrder {
 		add(fmt.Sprintf("low-order-outer-%d", i+1), "envelope", "the outer box's ephemeral key has a low order", func(t *testing.T, p *pair) []byte {
 			return lowOrderOuter(point, p.host.qe, forge(p.guest).inner())
@@ -339,6 +341,20 @@ func badMessages() (list []recipe) {
 	guest("zero-key", "no-key", "a header under the zero key, before the guest has a receiving chain", func(f *forgery) { f.hk = key{} })
 	guest("first-pn", "header", "pn is 1 in the host's first chain", func(f *forgery) { f.header.pn, f.seq = 1, 2 })
 	return list
+}
+
+func flightOf(_ *testing.T, p *pair) []byte  { return p.flight }
+func messageOf(t *testing.T, p *pair) []byte { return p.guest.say(t, "x") }
+
+// resized is an envelope whose inside is longer or shorter by some bytes.
+func resized(of func(*testing.T, *pair) []byte, by int) func(t *testing.T, p *pair) []byte {
+	return func(t *testing.T, p *pair) []byte {
+		inner, err := openOuter(p.host.qe, of(t, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outer(t, p.host.qe, append(inner, make([]byte, 1)...)[:len(inner)+by])
+	}
 }
 
 // typed sets the type of a message.
