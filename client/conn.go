@@ -55,11 +55,12 @@ type conn struct {
 func offline(err error) error { return fmt.Errorf("%w: %w", ErrOffline, err) }
 
 // dial links to a relay by the first of its fronts that answers. A wrong relay
-// key fails closed with protocol.ErrFingerprint, whatever the other fronts say.
-func dial(ctx context.Context, d dialer, a protocol.Address) (*conn, error) {
+// key fails closed with protocol.ErrFingerprint, whatever the other fronts say. About
+// so many queues will be subscribed to.
+func dial(ctx context.Context, d dialer, a protocol.Address, queues int) (*conn, error) {
 	var errs []error
 	for _, h := range a.Hosts {
-		c, err := dialHost(ctx, d, h, a.Fingerprint)
+		c, err := dialHost(ctx, d, h, a.Fingerprint, queues)
 		if err == nil {
 			return c, nil
 		}
@@ -71,7 +72,7 @@ func dial(ctx context.Context, d dialer, a protocol.Address) (*conn, error) {
 	return nil, offline(errors.Join(errs...))
 }
 
-func dialHost(ctx context.Context, d dialer, h protocol.Host, pin protocol.Fingerprint) (*conn, error) {
+func dialHost(ctx context.Context, d dialer, h protocol.Host, pin protocol.Fingerprint, queues int) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	wd := websocket.Dialer{
@@ -86,7 +87,7 @@ func dialHost(ctx context.Context, d dialer, h protocol.Host, pin protocol.Finge
 	}
 	c := &conn{
 		ws:      ws,
-		msgs:    make(chan *protocol.Msg, protocol.MaxSub*protocol.Window),
+		msgs:    make(chan *protocol.Msg, (queues+protocol.MaxSub)*protocol.Window),
 		tried:   make(chan *protocol.Tried, protocol.MaxSub),
 		done:    make(chan struct{}),
 		pending: map[uint64]chan protocol.Answer{},

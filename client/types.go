@@ -48,6 +48,7 @@ type Message struct {
 	State           State
 	Until           time.Time // its deadline
 	Note            string    // "", or one of the notes below in place of a text
+	Count           int       // how many messages the note tells of
 }
 
 // Notes: what stands in the place of a message that can't be shown.
@@ -126,12 +127,14 @@ type EventKind string
 // The events.
 const (
 	EventJoined      EventKind = "joined"
-	EventTried       EventKind = "tried"       // somebody else tried to use the invite
-	EventQuarantined EventKind = "quarantined" // Count envelopes could not be opened
-	EventLost        EventKind = "lost"        // Count messages can no longer be opened
-	EventStopped     EventKind = "stopped"     // this profile is older than what the contact has seen
-	EventForked      EventKind = "forked"      // the contact's profile was copied
-	EventOtherGuest  EventKind = "other_guest" // a second first flight on an invite
+	EventTried       EventKind = "tried"        // somebody else tried to use the invite
+	EventQuarantined EventKind = "quarantined"  // Count envelopes could not be opened
+	EventLost        EventKind = "lost"         // Count messages can no longer be opened
+	EventStopped     EventKind = "stopped"      // this profile is older than what the contact has seen
+	EventForked      EventKind = "forked"       // the contact's profile was copied
+	EventOtherGuest  EventKind = "other_guest"  // a second first flight on an invite
+	EventRefused     EventKind = "join_refused" // the relay refused a join that had begun
+	EventGone        EventKind = "gone"         // the relay no longer knows the queue of this contact
 )
 
 // SendOptions of Send; the zero value sends with the defaults and waits for nothing.

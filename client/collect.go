@@ -1,0 +1,267 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"kin/protocol"
+)
+
+const (
+	quietFor = 2 * time.Second  // without a MSG: ask again how many wait
+	stallFor = 10 * time.Second // without a MSG: what waits can't be had now
+	batch    = 16               // MSGs of one commit
+)
+
+// subscribed is a queue that a visit reads.
+type subscribed struct {
+	who      id
+	receiver protocol.ID
+	key      [32]byte
+	waiting  int // at the relay, as far as is known; not yet taken
+	held     int // taken, but left at the relay
+}
+
+// readable returns the queues at this relay that the profile reads and this visit
+// has not asked for.
+func (v *visit) readable() ([]*subscribed, error) {
+	var out []*subscribed
+	err := v.p.view(func(w *work) error {
+		contacts, err := w.all()
+		for _, c := range contacts {
+			for _, q := range c.readable(w.now) {
+				if q.Relay.Fingerprint == v.relay.Fingerprint && !v.asked[q.Receiver] {
+					out = append(out, &subscribed{who: c.ID, receiver: q.Receiver, key: q.Key})
+				}
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// readable are a contact's queues that are read. A stopped session's is left alone,
+// so that the newer profile can still read it.
+func (c *contact) readable(now time.Time) []inQueue {
+	var out []inQueue
+	sessions := c.Old
+	if c.Session != nil {
+		sessions = append(slices.Clone(sessions), c.Session)
+	}
+	for _, s := range sessions {
+		if !s.Stopped {
+			out = append(out, s.In)
+		}
+	}
+	for _, i := range c.Invites {
+		if i.Offered && now.Before(i.Expires.Add(hostKeysAfter)) {
+			out = append(out, i.In)
+		}
+	}
+	return out
+}
+
+// subscribe asks for queues, and notes what the relay says of each.
+func (v *visit) subscribe(ctx context.Context, queues []*subscribed) error {
+	for part := range slices.Chunk(queues, protocol.MaxSub) {
+		a, err := v.conn.do(ctx, func(n protocol.Corr, p prover) (protocol.Command, error) {
+			cmd := &protocol.Sub{Corr: n}
+			for _, q := range part {
+				cmd.Queues = append(cmd.Queues, q.receiver)
+			}
+			for _, q := range part {
+				proof, err := p.prove(privateKey(q.key), cmd)
+				if err != nil {
+					return nil, err
+				}
+				cmd.Proofs = append(cmd.Proofs, proof)
+			}
+			return cmd, nil
+		})
+		if err != nil {
+			return err
+		}
+		s, ok := a.(*protocol.Subbed)
+		if !ok || len(s.Queues) != len(part) {
+			return errAnswer(a)
+		}
+		err = v.p.update(v.report, func(w *work) error {
+			for i, q := range part {
+				v.asked[q.receiver] = true
+				if err := v.subscribed(w, q, s.Queues[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *visit) subscribed(w *work, q *subscribed, s protocol.Subscription) error {
+	c, err := w.contact(q.who)
+	if err != nil || c == nil {
+		return err
+	}
+	switch s.Code {
+	case protocol.CodeOK:
+		q.waiting = int(s.Waiting) - q.held
+		v.handles[s.Handle] = q
+		w.inviteWord(c, q.receiver, s.Invite, s.Fetches, s.Tries)
+	case protocol.CodeUnknownQueue:
+		w.event(c, EventGone)
+	}
+	return nil
+}
+
+// inviteWord notes the relay's word on an invite, and tells once that somebody
+// else tried it.
+func (w *work) inviteWord(c *contact, receiver protocol.ID, st protocol.InviteState, fetches, tries uint8) {
+	told := func(q *inQueue) {
+		if q.Receiver == receiver && tries > q.Tries {
+			q.Tries = tries
+			w.event(c, EventTried)
+		}
+	}
+	for _, i := range c.Invites {
+		if i.In.Receiver == receiver {
+			if word := inviteStates[st]; word != "" {
+				i.State = word
+			}
+			i.Fetches, i.Tries = int(fetches), int(tries)
+		}
+		told(&i.In)
+	}
+	if c.Session != nil {
+		told(&c.Session.In)
+	}
+}
+
+func (v *visit) waiting() (n int) {
+	for _, q := range v.handles {
+		n += max(0, q.waiting)
+	}
+	return n
+}
+
+// collect takes what waits in every readable queue. follow: it goes on until the
+// context ends, calling idle whenever something came, wake fired, or a moment has
+// passed.
+func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, idle func() error) error {
+	queues, err := v.readable()
+	if err != nil {
+		return err
+	}
+	if err := v.subscribe(ctx, queues); err != nil {
+		return err
+	}
+	quiet := time.Duration(0)
+	for follow || v.waiting() > 0 {
+		t := time.NewTimer(quietFor)
+		select {
+		case m, ok := <-v.conn.msgs:
+			t.Stop()
+			if !ok {
+				return v.conn.lost()
+			}
+			quiet = 0
+			if err := v.takeBatch(m); err != nil {
+				return err
+			}
+		case m := <-v.conn.tried:
+			t.Stop()
+			if q := v.handles[m.Handle]; q != nil {
+				err := v.p.update(v.report, func(w *work) error {
+					c, err := w.contact(q.who)
+					if c != nil {
+						w.inviteWord(c, q.receiver, m.Invite, m.Fetches, m.Tries)
+					}
+					return err
+				})
+				if err != nil {
+					return err
+				}
+			}
+		case <-wake:
+			t.Stop()
+		case <-ctx.Done():
+			t.Stop()
+			if follow {
+				return nil
+			}
+			return offline(ctx.Err())
+		case <-t.C:
+			quiet += quietFor
+		}
+		if follow {
+			if err := idle(); err != nil {
+				return err
+			}
+			continue
+		}
+		if quiet >= stallFor {
+			return nil // it stays on the relay
+		}
+		if quiet > 0 {
+			// Another process on this profile may have taken the rest.
+			queues := make([]*subscribed, 0, len(v.handles))
+			for _, q := range v.handles {
+				queues = append(queues, q)
+			}
+			if err := v.subscribe(ctx, queues); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// takeBatch commits a MSG and those that are already here, then lets the relay
+// forget them.
+func (v *visit) takeBatch(m *protocol.Msg) error {
+	msgs := []*protocol.Msg{m}
+	for len(msgs) < batch {
+		select {
+		case m, ok := <-v.conn.msgs:
+			if ok {
+				msgs = append(msgs, m)
+				continue
+			}
+		default:
+		}
+		break
+	}
+	acks := map[uint16][]uint64{}
+	err := v.p.update(v.report, func(w *work) error {
+		for _, m := range msgs {
+			q := v.handles[m.Handle]
+			if q == nil {
+				return protocol.ErrMalformed
+			}
+			ack, err := w.take(q.who, q.receiver, m.Envelope)
+			if err != nil {
+				return err
+			}
+			q.waiting--
+			if ack {
+				acks[m.Handle] = append(acks[m.Handle], m.Sequence)
+			} else {
+				q.held++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for handle, seqs := range acks {
+		if err := v.conn.ack(handle, seqs); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,274 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"kin/protocol"
+)
+
+// visitOptions say what an exchange is for.
+type visitOptions struct {
+	only   *protocol.Address // this relay alone
+	follow bool
+	came   func() error // while following: something may have come
+}
+
+// exchange visits every relay that this profile has something to do with: sends
+// what is in the outbox, takes what waits, and sends the receipts that are due.
+func (p *Profile) exchange(ctx context.Context, o *visitOptions) (Report, error) {
+	report := new(Report)
+	relays, err := p.prepare(report)
+	if err != nil {
+		return *report, err
+	}
+	errs := make([]error, len(relays))
+	var visits sync.WaitGroup
+	for i, r := range relays {
+		if o.only != nil && o.only.Fingerprint != r.address.Fingerprint {
+			continue
+		}
+		visits.Go(func() { errs[i] = p.visit(ctx, r, o, report) })
+	}
+	visits.Wait()
+	if err := p.countQueued(report); err != nil {
+		errs = append(errs, err)
+	}
+	return *report, errors.Join(errs...)
+}
+
+// relayWork is a relay and about how many queues are read there.
+type relayWork struct {
+	address protocol.Address
+	queues  int
+}
+
+// prepare does what time asks for, and lists the relays to visit.
+func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
+	if _, err := p.v.Disappear(time.Now()); err != nil {
+		return nil, err
+	}
+	var relays []*relayWork
+	add := func(a protocol.Address, queues int) {
+		for _, r := range relays {
+			if r.address.Fingerprint == a.Fingerprint {
+				r.queues += queues
+				return
+			}
+		}
+		relays = append(relays, &relayWork{a, queues})
+	}
+	err := p.update(report, func(w *work) error {
+		contacts, err := w.all()
+		if err != nil {
+			return err
+		}
+		for _, c := range contacts {
+			if err := w.age(c); err != nil {
+				return err
+			}
+			for _, q := range c.readable(w.now) {
+				add(q.Relay, 1)
+			}
+		}
+		err = eachRecord(w, tableOutbox, func(key []byte, o *op) error {
+			c, err := w.contact(o.Contact)
+			if err != nil {
+				return err
+			}
+			if c == nil || !w.now.Before(o.Deadline) && !o.Cancel || w.now.After(o.Deadline.Add(DefaultUntil)) {
+				return w.tx.Delete(tableOutbox, key)
+			}
+			if s := c.findSession(o.Session); s != nil {
+				add(s.Out.Relay, 0)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return eachRecord(w, tableDel, func(_ []byte, d *del) error {
+			add(d.Relay, 0)
+			return nil
+		})
+	})
+	return relays, err
+}
+
+// age does what time asks for in a contact: keys of an old invite die, and
+// messages whose keys have died are lost.
+func (w *work) age(c *contact) error {
+	if err := w.sweepInvites(c); err != nil {
+		return err
+	}
+	if c.Session == nil {
+		return nil
+	}
+	r, err := w.ratchet(c.Session)
+	if err != nil {
+		return err
+	}
+	next, lost := r.Forget(w.now)
+	if next == r {
+		return nil
+	}
+	w.step(c.Session, next)
+	for _, seq := range lost {
+		if c.Session.Missing.remove(seq) {
+			w.event(c, EventLost)
+			if err := w.note(c, c.Session, NoteLost, seq); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// visit does all there is to do at one relay on one connection.
+func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, report *Report) error {
+	c, err := dial(ctx, p.dial, r.address, r.queues)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	v := &visit{p: p, conn: c, relay: r.address, report: report, handles: map[uint16]*subscribed{}, asked: map[protocol.ID]bool{}}
+	if err := v.outgo(ctx); err != nil {
+		return err
+	}
+	if err := v.collect(ctx, false, nil, nil); err != nil {
+		return err
+	}
+	if err := v.retireOld(); err != nil {
+		return err
+	}
+	if err := v.outgo(ctx); err != nil || !o.follow {
+		return err
+	}
+	if err := o.came(); err != nil {
+		return err
+	}
+	return v.collect(ctx, true, nil, func() error {
+		if err := o.came(); err != nil {
+			return err
+		}
+		return v.outgo(ctx)
+	})
+}
+
+// outgo sends due receipts, the outbox, and what is to be deleted.
+func (v *visit) outgo(ctx context.Context) error {
+	if err := v.p.sendReceipts(v.relay); err != nil {
+		return err
+	}
+	if err := v.flush(ctx); err != nil {
+		return err
+	}
+	return v.deleteQueues(ctx)
+}
+
+func (v *visit) deleteQueues(ctx context.Context) error {
+	var dels []*del
+	err := v.p.view(func(w *work) error {
+		return eachRecord(w, tableDel, func(_ []byte, d *del) error {
+			if d.Relay.Fingerprint == v.relay.Fingerprint {
+				dels = append(dels, d)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range dels {
+		err := v.conn.deleteQueue(ctx, d)
+		var refusal *protocol.Refusal
+		if err != nil && (!errors.As(err, &refusal) || refusal.Code.Temporary()) {
+			return err
+		}
+		if err := v.p.update(nil, func(w *work) error { return w.tx.Delete(tableDel, d.Receiver[:]) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retireOld ends the replaced sessions whose queues are empty.
+func (v *visit) retireOld() error {
+	empty := map[protocol.ID]bool{}
+	for _, q := range v.handles {
+		empty[q.receiver] = q.waiting <= 0
+	}
+	return v.p.update(nil, func(w *work) error {
+		contacts, err := w.all()
+		if err != nil {
+			return err
+		}
+		for _, c := range contacts {
+			var kept []*session
+			for _, s := range c.Old {
+				if !empty[s.In.Receiver] {
+					kept = append(kept, s)
+				} else if err := w.dropSession(s); err != nil {
+					return err
+				}
+			}
+			c.Old = kept
+		}
+		return nil
+	})
+}
+
+func (p *Profile) countQueued(report *Report) error {
+	return p.view(func(w *work) error {
+		return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+			if o.Until.IsZero() && w.now.Before(o.Deadline) {
+				report.Queued++
+			}
+			return nil
+		})
+	})
+}
+
+// try exchanges again and again, with pauses that grow, until done says so, wait
+// is over, or an error comes that trying does not mend.
+func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report, error) (bool, error)) (Report, error) {
+	end := time.Now().Add(wait)
+	if wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
+	}
+	var total Report
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		report, err := p.exchange(ctx, &visitOptions{})
+		total.merge(&report)
+		total.Queued = report.Queued
+		ok, derr := done(report, err)
+		if derr != nil || ok {
+			return total, derr
+		}
+		if err != nil && !errors.Is(err, ErrOffline) {
+			return total, err
+		}
+		next := max(pause/2+rand.N(pause), report.Wait)
+		if time.Now().Add(next).After(end) {
+			return total, err
+		}
+		t := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return total, err
+		case <-t.C:
+		}
+	}
+}
+
+// Sync sends and takes all it can, for at most wait. The report says how many
+// messages are not out yet.
+func (p *Profile) Sync(ctx context.Context, wait time.Duration) (Report, error) {
+	return p.try(ctx, wait, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil })
+}

@@ -1,0 +1,290 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"kin/protocol"
+)
+
+// visit is one connection to one relay, and what is done on it.
+type visit struct {
+	p       *Profile
+	conn    *conn
+	relay   protocol.Address
+	report  *Report
+	refused error // why a first flight came to nothing
+
+	handles map[uint16]*subscribed
+	asked   map[protocol.ID]bool // queues that were subscribed to or refused
+	putAt   map[protocol.MessageID]bool
+}
+
+// outgoing is an op with what it takes to send it.
+type outgoing struct {
+	op
+	out   outQueue
+	class uint8
+	first bool
+}
+
+// due returns the ops for this relay that want sending now, in order: urgent ones,
+// first flights, then as they were sealed. A queue whose sender key the relay does
+// not know yet gives its first alone.
+func (v *visit) due() ([]*outgoing, error) {
+	var out []*outgoing
+	err := v.p.view(func(w *work) error {
+		err := eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+			c, err := w.contact(o.Contact)
+			if err != nil || c == nil {
+				return err
+			}
+			s := c.findSession(o.Session)
+			if s == nil || s.Out.Relay.Fingerprint != v.relay.Fingerprint || !v.wants(o, w.now) {
+				return nil
+			}
+			g := &outgoing{op: *o, out: s.Out, first: !s.Out.Registered && !o.Cancel}
+			if !o.Cancel {
+				var none bool
+				if g.class, none = ttlClass(o, v.conn.hello.Limits, w.now); none {
+					return nil
+				}
+			}
+			out = append(out, g)
+			return nil
+		})
+		return err
+	})
+	slices.SortFunc(out, func(a, b *outgoing) int {
+		return cmp.Or(order(a.Flight, b.Flight), order(a.Urgent, b.Urgent), a.Made.Compare(b.Made), bytes.Compare(a.Session[:], b.Session[:]), cmp.Compare(a.Seq, b.Seq))
+	})
+	registering := map[id]bool{}
+	out = slices.DeleteFunc(out, func(g *outgoing) bool {
+		again := registering[g.Session]
+		registering[g.Session] = again || g.first
+		return again && g.first
+	})
+	return out, err
+}
+
+// order puts true first.
+func order(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// wants tells whether an op is to be sent: what never got an OK, what the relay no
+// longer has though no receipt came, and, once a connection, what a relay holds in
+// memory alone.
+func (v *visit) wants(o *op, now time.Time) bool {
+	switch {
+	case now.Before(o.Retry), v.putAt[o.ID]:
+		return false
+	case o.Cancel:
+		return true
+	case !now.Before(o.Deadline):
+		return false
+	case o.Control:
+		return o.Until.IsZero()
+	}
+	return o.Until.IsZero() || !now.Before(o.Until) || o.Memory
+}
+
+// flush sends what is in the outbox for this relay. The answers of a window are
+// committed together.
+func (v *visit) flush(ctx context.Context) error {
+	v.putAt = map[protocol.MessageID]bool{}
+	for {
+		ops, err := v.due()
+		if err != nil || len(ops) == 0 {
+			return err
+		}
+		if err := v.send(ctx, ops[:min(len(ops), putWindow)]); err != nil {
+			return err
+		}
+	}
+}
+
+func (v *visit) send(ctx context.Context, ops []*outgoing) error {
+	answers := make([]<-chan protocol.Answer, len(ops))
+	for i, g := range ops {
+		var err error
+		if answers[i], err = v.conn.start(g.command); err != nil {
+			return err
+		}
+		v.putAt[g.ID] = true
+	}
+	results := make([]error, len(ops))
+	var lost error
+	for i := range ops {
+		_, err := v.conn.wait(ctx, answers[i])
+		var refusal *protocol.Refusal
+		if err != nil && !errors.As(err, &refusal) {
+			lost = err // no answer: it stays as it was
+			ops = ops[:i]
+			break
+		}
+		results[i] = err
+	}
+	err := v.p.update(v.report, func(w *work) error {
+		for i, g := range ops {
+			if err := v.settle(w, g, results[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, lost)
+}
+
+// command is the op as a command: the same message id and bytes every time.
+func (g *outgoing) command(n protocol.Corr, p prover) (protocol.Command, error) {
+	key := privateKey(g.out.Key)
+	var flags uint8
+	if g.Urgent {
+		flags = protocol.FlagUrgent
+	}
+	var err error
+	switch {
+	case g.Cancel:
+		c := &protocol.Cancel{Corr: n, Sender: g.out.Sender, Message: g.ID}
+		c.Proof, err = p.prove(key, c)
+		return c, err
+	case g.first:
+		c := &protocol.First{Corr: n, Sender: g.out.Sender, Claim: g.out.Claim, Key: [32]byte(key.PublicKey().Bytes()),
+			Message: g.ID, Class: g.class, Flags: flags, Envelope: g.Envelope}
+		c.Proof, err = p.prove(key, c)
+		return c, err
+	}
+	c := &protocol.Put{Corr: n, Sender: g.out.Sender, Message: g.ID, Class: g.class, Flags: flags, Envelope: g.Envelope}
+	c.Proof, err = p.prove(key, c)
+	return c, err
+}
+
+// settle commits a relay's answer. The op may have changed since it was sent: a
+// receipt may have come, or the user taken it back.
+func (v *visit) settle(w *work, g *outgoing, answer error) error {
+	o, err := getRecord[op](w, tableOutbox, g.ID[:])
+	if err != nil || o == nil {
+		return err
+	}
+	c, err := w.contact(o.Contact)
+	if err != nil || c == nil {
+		return err
+	}
+	s := c.findSession(o.Session)
+	var refusal *protocol.Refusal
+	if errors.As(answer, &refusal) {
+		return v.refuse(w, c, o, g, refusal)
+	}
+	if s != nil && g.first {
+		s.Out.Registered = true
+	}
+	if g.Cancel || o.Control {
+		return w.tx.Delete(tableOutbox, o.ID[:])
+	}
+	l := v.conn.hello.Limits
+	o.Until = endOfEpoch(w.now.Add(time.Duration(protocol.TTLClasses[g.class])*l.Epoch), l.Epoch)
+	o.Memory, o.Code, o.Reason, o.Retry = !l.Durable, 0, "", time.Time{}
+	if o.Cancel { // meanwhile
+		o.Until = time.Time{}
+	}
+	if err := w.put(tableOutbox, o.ID[:], o); err != nil {
+		return err
+	}
+	if o.Flight && c.Join != nil {
+		if err := w.finishJoin(c); err != nil {
+			return err
+		}
+	}
+	return w.markParts(c, o, func(r *row, pt *part) {
+		pt.OnRelay, pt.Memory = true, !l.Durable
+		r.Reason = ""
+	})
+}
+
+// refuse commits a relay's refusal: what may succeed later is tried later, and a
+// flight that is refused for good ends its join.
+func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protocol.Refusal) error {
+	if !refusal.Code.Temporary() {
+		switch {
+		case o.Flight && c.Join != nil:
+			v.refused = inviteRefused(refusal)
+			w.event(c, EventRefused)
+			return w.endJoin(c)
+		case g.Cancel:
+			return w.tx.Delete(tableOutbox, o.ID[:]) // the relay has nothing of it
+		}
+	}
+	o.Code, o.Reason = refusal.Code, refusal.Error()
+	o.Retry = w.now.Add(max(refusal.Wait, time.Second))
+	w.report.Wait = max(w.report.Wait, refusal.Wait)
+	if err := w.put(tableOutbox, o.ID[:], o); err != nil {
+		return err
+	}
+	return w.markParts(c, o, func(r *row, _ *part) { r.Reason = o.Reason })
+}
+
+// markParts changes the row that an op belongs to, and its part in it.
+func (w *work) markParts(c *contact, o *op, f func(*row, *part)) error {
+	if o.Message == nil {
+		return nil
+	}
+	r, err := w.row(c, false, *o.Message)
+	if err != nil || r == nil {
+		return err
+	}
+	for i := range r.Sent {
+		if r.Sent[i].Op == o.ID {
+			f(r, &r.Sent[i])
+		}
+	}
+	r.settle(w.now)
+	return w.putRow(c, r)
+}
+
+// settle derives an outgoing row's state from its parts.
+func (r *row) settle(now time.Time) {
+	delivered, relay, memory, read := true, true, false, true
+	for _, pt := range r.Sent {
+		delivered = delivered && pt.Delivered
+		read = read && pt.Read
+		relay = relay && (pt.OnRelay || pt.Delivered)
+		memory = memory || pt.Memory && !pt.Delivered
+	}
+	st := r.State
+	switch {
+	case delivered && read:
+		st = StateRead
+	case delivered:
+		st = StateDelivered
+	case r.State == StateCancelled:
+	case relay && memory:
+		st = StateOnRelayMemory
+	case relay:
+		st = StateOnRelay
+	}
+	if st != r.State {
+		r.State, r.Changed = st, now
+	}
+}
+
+// state is a row's state now: a deadline passes without anybody's doing.
+func (r *row) state(now time.Time) State {
+	switch {
+	case r.In:
+		return StateReceived
+	case !now.Before(r.Until) && (r.State == StateQueued || r.State == StateOnRelay || r.State == StateOnRelayMemory):
+		return StateExpiredUnread
+	}
+	return r.State
+}

@@ -1,0 +1,152 @@
+package client
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// message is a row as callers see it.
+func (r *row) message(w *work, c *contact) Message {
+	m := Message{ID: r.ID, Contact: c.Label, IdentityChecked: r.Checked, Direction: Out, Sent: r.Made, Received: r.Received,
+		Text: string(r.Text), Urgent: r.Urgent, Seq: r.Seq, State: r.state(w.now), Until: r.Until, Note: r.Note, Count: r.Count}
+	if r.In {
+		m.Direction = In
+	}
+	if s := c.findSession(r.Session); s != nil && r.GapFrom > 0 {
+		m.Gap = s.Missing.count(r.GapFrom, r.Seq)
+	}
+	return m
+}
+
+// rows loads the rows of a contact, in order, that keep says yes to; of every
+// contact for the zero id.
+func (w *work) rows(who id, keep func(*row) bool) (rows []*row, contacts []*contact, err error) {
+	type pair struct {
+		r *row
+		c *contact
+	}
+	var found []pair
+	err = eachRecord(w, tableMessage, func(key []byte, r *row) error {
+		if who != (id{}) && id(key) != who || !keep(r) {
+			return nil
+		}
+		c, err := w.contact(id(key))
+		if c != nil {
+			found = append(found, pair{r, c})
+		}
+		return err
+	})
+	slices.SortFunc(found, func(a, b pair) int {
+		if a.c == b.c {
+			return cmp.Compare(a.r.N, b.r.N)
+		}
+		return a.r.when().Compare(b.r.when())
+	})
+	for _, f := range found {
+		rows, contacts = append(rows, f.r), append(contacts, f.c)
+	}
+	return rows, contacts, err
+}
+
+// when a row came into the history.
+func (r *row) when() time.Time {
+	if r.In {
+		return r.Received
+	}
+	return r.Made
+}
+
+// History returns all messages from and to a contact that are still kept, the
+// oldest first. The beginning of a label will do.
+func (p *Profile) History(label string) ([]Message, error) {
+	var out []Message
+	err := p.view(func(w *work) error {
+		c, err := w.guess(label)
+		if err != nil {
+			return err
+		}
+		rows, _, err := w.rows(c.ID, (*row).complete)
+		for _, r := range rows {
+			out = append(out, r.message(w, c))
+		}
+		return err
+	})
+	return out, err
+}
+
+// Status returns every outgoing message that is still kept, the oldest first.
+func (p *Profile) Status() ([]Status, error) {
+	var out []Status
+	err := p.view(func(w *work) error {
+		rows, contacts, err := w.rows(id{}, func(r *row) bool { return !r.In })
+		for i, r := range rows {
+			out = append(out, r.status(w, contacts[i]))
+		}
+		return err
+	})
+	return out, err
+}
+
+func (p *Profile) statusOf(u uuid.UUID) (st Status, err error) {
+	err = p.view(func(w *work) error {
+		c, r, err := w.outgoing(u)
+		if err == nil {
+			st = r.status(w, c)
+		}
+		return err
+	})
+	return st, err
+}
+
+func (r *row) status(w *work, c *contact) Status {
+	st := Status{ID: r.ID, Contact: c.Label, State: r.state(w.now), Made: r.Made, Changed: r.Changed, Until: r.Until, Urgent: r.Urgent,
+		Parts: len(r.Sent), Reason: r.Reason}
+	if st.State == StateExpiredUnread {
+		st.Changed = r.Until
+	}
+	for _, pt := range r.Sent {
+		if pt.OnRelay || pt.Delivered {
+			st.OnRelay++
+		}
+	}
+	return st
+}
+
+// showNew passes the new messages of a contact, or of all, to show, and notes that
+// they were shown if it returns nil: all within the profile's lock, so that each
+// is shown once, by one process.
+func (p *Profile) showNew(who id, show func([]Message) error) (n int, err error) {
+	fresh := func(r *row) bool { return r.In && !r.Shown && r.complete() }
+	err = p.view(func(w *work) error {
+		rows, _, err := w.rows(who, fresh)
+		n = len(rows)
+		return err
+	})
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	err = p.update(nil, func(w *work) error {
+		rows, contacts, err := w.rows(who, fresh)
+		if n = len(rows); err != nil || n == 0 {
+			return err
+		}
+		messages := make([]Message, n)
+		for i, r := range rows {
+			messages[i] = r.message(w, contacts[i])
+		}
+		if err := show(messages); err != nil {
+			return err
+		}
+		for i, r := range rows {
+			r.Shown = true
+			if err := w.putRow(contacts[i], r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}

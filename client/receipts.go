@@ -1,0 +1,93 @@
+package client
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kin/protocol"
+)
+
+// receiptWithin is how long a checked contact's receipt waits at most, at random.
+const receiptWithin = 60 * time.Second
+
+// owe makes a receipt due: to a checked contact at a random moment within a minute,
+// to another at the next full hour, either with the next message to them, so that
+// a planted contact can't watch when a device is online.
+func (s *session) owe(w *work, c *contact, seq uint64) {
+	for _, d := range s.Due {
+		if d.Seq == seq {
+			return
+		}
+	}
+	at := w.now.Truncate(time.Hour).Add(time.Hour)
+	if c.Checked {
+		at = w.now.Add(rand.N(receiptWithin))
+	}
+	s.Due = append(s.Due, due{seq, at})
+}
+
+// receipts marks what a contact says has come.
+func (w *work) receipts(c *contact, s *session, seqs []uint64, mark func(*part)) error {
+	for _, seq := range seqs {
+		b, err := w.tx.Get(tableSent, sentKey(s.ID, seq))
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			continue
+		}
+		var sent sentRecord
+		if err := json.Unmarshal(b, &sent); err != nil {
+			return err
+		}
+		if err := w.markParts(c, &op{ID: sent.Op, Message: sent.Message}, func(_ *row, pt *part) { mark(pt) }); err != nil {
+			return err
+		}
+		if err := w.tx.Delete(tableOutbox, sent.Op[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendReceipts seals the receipts that are due for contacts at one relay.
+func (p *Profile) sendReceipts(relay protocol.Address) error {
+	return p.update(nil, func(w *work) error {
+		contacts, err := w.all()
+		if err != nil {
+			return err
+		}
+		for _, c := range contacts {
+			s, err := c.writable()
+			if err != nil || s.Out.Relay.Fingerprint != relay.Fingerprint || !s.isDue(w.now) {
+				continue
+			}
+			b := &body{kind: kindControl, id: uuid.New(), sent: w.now, deadline: w.now.Add(DefaultTTL)}
+			envelope, err := w.seal(s, b)
+			if err != nil {
+				return err
+			}
+			o := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Made: w.now, TTL: DefaultTTL, Deadline: b.deadline, Control: true}
+			if err := w.addOp(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// isDue tells whether the contact is to hear something now.
+func (s *session) isDue(now time.Time) bool {
+	if s.Notice != 0 {
+		return true
+	}
+	for _, d := range s.Due {
+		if !now.Before(d.At) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// Receive takes what waits, sends due receipts and the outbox, and passes new
+// messages to show. When show returns nil they count as shown and are not passed
+// again; it must not use the profile. With Wait it goes on until there is a message
+// or the time is over; with Follow until the context ends, connecting anew, with
+// growing pauses, whenever the connection is lost.
+//
+// Messages that an earlier command took are shown even when the relay can't be
+// reached. ErrStopped says that some contact has seen a newer profile than this.
+func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Message) error) (Report, error) {
+	var who id
+	if o.Contact != "" {
+		err := p.view(func(w *work) error {
+			c, err := w.guess(o.Contact)
+			if err == nil {
+				who = c.ID
+			}
+			return err
+		})
+		if err != nil {
+			return Report{}, err
+		}
+	}
+	var total Report
+	var err error
+	switch {
+	case o.Follow:
+		err = p.follow(ctx, &total, func() error {
+			_, err := p.showNew(who, show)
+			return err
+		})
+	case o.Wait > 0:
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Wait)
+		defer cancel()
+		err = p.follow(ctx, &total, func() error {
+			n, err := p.showNew(who, show)
+			if n > 0 {
+				cancel()
+			}
+			return err
+		})
+	default:
+		total, err = p.exchange(ctx, &visitOptions{})
+		_, serr := p.showNew(who, show)
+		err = errors.Join(err, serr)
+	}
+	if err == nil {
+		err = p.stopped(who, &total)
+	}
+	return total, err
+}
+
+// follow stays connected until the context ends. An error that connecting anew
+// does not mend ends it.
+func (p *Profile) follow(ctx context.Context, total *Report, came func() error) error {
+	if err := came(); err != nil {
+		return err
+	}
+	pause := time.Second
+	for ctx.Err() == nil {
+		begun := time.Now()
+		report, err := p.exchange(ctx, &visitOptions{follow: true, came: came})
+		p.mu.Lock()
+		total.merge(&report)
+		total.Queued = report.Queued
+		p.mu.Unlock()
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil && !errors.Is(err, ErrOffline) {
+			return err
+		}
+		if err := came(); err != nil {
+			return err
+		}
+		if time.Since(begun) > time.Minute {
+			pause = time.Second
+		}
+		t := time.NewTimer(max(pause/2+rand.N(pause), report.Wait))
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+		pause = min(2*pause, time.Minute)
+	}
+	return nil
+}
+
+// stopped returns ErrStopped if a session stopped just now, or if the one contact
+// that was asked for has.
+func (p *Profile) stopped(who id, r *Report) error {
+	for _, e := range r.Events {
+		if e.Kind == EventStopped {
+			return ErrStopped
+		}
+	}
+	if who == (id{}) {
+		return nil
+	}
+	return p.view(func(w *work) error {
+		c, err := w.contact(who)
+		if err == nil && c != nil && c.Session != nil && c.Session.Stopped {
+			err = ErrStopped
+		}
+		return err
+	})
+}
+
+// Remove ends a contact: the session, the messages and their keys. Their queue is
+// deleted at the relay as soon as it can be reached.
+func (p *Profile) Remove(ctx context.Context, label string) error {
+	err := p.change(label, func(w *work, c *contact) error { return w.forget(c) })
+	if err != nil {
+		return err
+	}
+	if err := p.v.Rotate(time.Now()); err != nil {
+		return err
+	}
+	_, err = p.exchange(ctx, &visitOptions{})
+	return err
+}

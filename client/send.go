@@ -1,0 +1,267 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"kin/client/ratchet"
+	"kin/protocol"
+)
+
+const (
+	minLife = time.Hour
+	// fragmentSize leaves room in each envelope for receipts and the like.
+	fragmentSize = 1400
+	textRoom     = ratchet.MaxPlaintext - bodyHeader - itemHeader
+)
+
+// Send seals a text for the contact with exactly this label and stores it, in one
+// commit; from then on it is never lost. Then it tries for o.Wait to put it on the
+// relay. ErrOffline, and a refusal that is temporary, say that it waits in the
+// profile: the next command takes it along.
+func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (Sent, error) {
+	if !utf8.ValidString(text) {
+		return Sent{}, ErrNotUTF8
+	}
+	if o.TTL == 0 {
+		o.TTL = DefaultTTL
+	}
+	if o.Until == 0 {
+		o.Until = DefaultUntil
+	}
+	if o.TTL < minLife || o.Until < minLife || o.Until > DefaultUntil {
+		return Sent{}, fmt.Errorf("a message lives %v to %v", minLife, DefaultUntil)
+	}
+	sent, err := p.compose(label, text, o)
+	if errors.Is(err, ErrNotJoined) && !o.QueueOnly {
+		// They may have joined since this profile last looked.
+		if _, xerr := p.exchange(ctx, &visitOptions{}); xerr != nil {
+			return Sent{}, errors.Join(err, xerr)
+		}
+		sent, err = p.compose(label, text, o)
+	}
+	if err != nil || o.QueueOnly {
+		return sent, err
+	}
+	var st Status
+	_, err = p.try(ctx, o.Wait, func(Report, error) (bool, error) {
+		if st, err = p.statusOf(sent.ID); err != nil {
+			return false, err
+		}
+		return st.State != StateQueued, nil
+	})
+	sent.State = st.State
+	if st.State != StateQueued {
+		return sent, nil
+	}
+	if err == nil {
+		err = ErrOffline
+	}
+	return sent, err
+}
+
+// compose stores a text, sealed, in the outbox.
+func (p *Profile) compose(label, text string, o SendOptions) (Sent, error) {
+	parts := split(text)
+	if len(parts) > maxFragments {
+		return Sent{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(text), maxFragments*fragmentSize)
+	}
+	var out Sent
+	err := p.change(label, func(w *work, c *contact) error {
+		s, err := c.writable()
+		if err != nil {
+			return fmt.Errorf("%w: %q", err, label)
+		}
+		r := &row{ID: uuid.New(), Checked: c.Checked, Made: w.now, Until: w.now.Add(o.Until), Text: []byte(text),
+			Urgent: o.Urgent, Session: s.ID, State: StateQueued, Changed: w.now}
+		for i, text := range parts {
+			b := &body{kind: kindText, id: r.ID, sent: w.now, deadline: r.Until}
+			b.items.text = text
+			if o.Urgent {
+				b.flags = flagUrgent
+			}
+			if len(parts) > 1 {
+				b.items.index, b.items.count = uint16(i), uint16(len(parts))
+			}
+			envelope, err := w.seal(s, b)
+			if err != nil {
+				return err
+			}
+			pt := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Message: &r.ID, Made: w.now, TTL: o.TTL,
+				Deadline: r.Until, Urgent: o.Urgent}
+			if err := w.addOp(pt); err != nil {
+				return err
+			}
+			r.Seq = b.seq
+			r.Sent = append(r.Sent, part{Seq: pt.Seq, Op: pt.ID})
+		}
+		out = Sent{r.ID, c.Label, StateQueued, r.Until}
+		return w.addRow(c, r)
+	})
+	return out, err
+}
+
+// split cuts a text into what each envelope carries.
+func split(text string) [][]byte {
+	b := []byte(text)
+	if len(b) <= textRoom {
+		return [][]byte{b}
+	}
+	return slices.Collect(slices.Chunk(b, fragmentSize))
+}
+
+// writable returns the session to send with, or why there is none.
+func (c *contact) writable() (*session, error) {
+	switch {
+	case c.Session == nil:
+		return nil, ErrNotJoined
+	case c.Session.Stopped:
+		return nil, ErrStopped
+	case c.MustAccept:
+		return nil, ErrMustAccept
+	}
+	return c.Session, nil
+}
+
+// seal numbers a body, fills it with what is to be told, and makes its envelope.
+func (w *work) seal(s *session, b *body) (envelope []byte, err error) {
+	r, err := w.ratchet(s)
+	if err != nil {
+		return nil, err
+	}
+	b.seq, b.prev = r.Sent()+1, s.Prev
+	s.fill(b)
+	next, envelope, sealed, err := r.Seal(s.Out.Envelope[:], b.marshal())
+	if err != nil {
+		return nil, err
+	}
+	s.Prev = sealed.Commitment
+	w.step(s, next)
+	return envelope, nil
+}
+
+// fill adds, as far as there is room, what the contact is to be told with the next
+// envelope: the notice, what was taken back, what carried nothing to show, and
+// receipts, due or not.
+func (s *session) fill(b *body) {
+	room := ratchet.MaxPlaintext - len(b.marshal())
+	if s.Notice != 0 && room >= itemHeader+1 {
+		b.items.notice, s.Notice = s.Notice, 0
+		room -= itemHeader + 1
+	}
+	fit := func(most int) int {
+		return max(0, min(most, (room-itemHeader)/8))
+	}
+	n := fit(min(len(s.TakenBack), maxSeqs))
+	for i := range s.TakenBack[:n] {
+		b.items.takenBack = append(b.items.takenBack, s.TakenBack[i].Seq)
+		if s.TakenBack[i].By == 0 {
+			s.TakenBack[i].By = b.seq
+		}
+	}
+	slices.Sort(b.items.takenBack)
+	if n > 0 {
+		room -= itemHeader + 8*n
+	}
+	if n = fit(min(len(s.Quiet), maxSeqs)); n > 0 {
+		b.items.quiet = slices.Clone(s.Quiet[len(s.Quiet)-n:])
+		room -= itemHeader + 8*n
+	}
+	if n = fit(min(len(s.Due), maxReceipts)); n > 0 {
+		for _, d := range s.Due[:n] {
+			b.items.receipts = append(b.items.receipts, d.Seq)
+		}
+		slices.Sort(b.items.receipts)
+		s.Due = slices.Clone(s.Due[n:])
+	}
+	if b.kind == kindControl {
+		s.Quiet = append(s.Quiet, b.seq)
+		s.Quiet = s.Quiet[max(0, len(s.Quiet)-maxSeqs):]
+	}
+}
+
+// addOp puts an op into the outbox under a new message id, and notes what a
+// receipt for it means.
+func (w *work) addOp(o *op) error {
+	rand.Read(o.ID[:])
+	if !o.Control {
+		if err := w.putUntil(tableSent, sentKey(o.Session, o.Seq), sentRecord{o.ID, o.Message}, o.Made); err != nil {
+			return err
+		}
+	}
+	return w.put(tableOutbox, o.ID[:], o)
+}
+
+// Cancel takes back a message that was not delivered. What it returns is the
+// state after it: StateDelivered says that it came too late.
+func (p *Profile) Cancel(ctx context.Context, u uuid.UUID) (Status, error) {
+	err := p.update(nil, func(w *work) error {
+		c, r, err := w.outgoing(u)
+		if err != nil {
+			return err
+		}
+		if st := r.state(w.now); st != StateQueued && st != StateOnRelay && st != StateOnRelayMemory {
+			return nil
+		}
+		s := c.findSession(r.Session)
+		for _, part := range r.Sent {
+			o, err := getRecord[op](w, tableOutbox, part.Op[:])
+			if err != nil {
+				return err
+			}
+			if o == nil {
+				continue
+			}
+			o.Cancel, o.Envelope, o.Until, o.Retry, o.Code = true, nil, time.Time{}, time.Time{}, 0
+			if err := w.put(tableOutbox, o.ID[:], o); err != nil {
+				return err
+			}
+			if s != nil && !part.Delivered {
+				s.TakenBack = append(s.TakenBack, listed{Seq: part.Seq})
+			}
+		}
+		r.State, r.Changed = StateCancelled, w.now
+		return w.putRow(c, r)
+	})
+	if err != nil {
+		return Status{}, err
+	}
+	_, err = p.exchange(ctx, &visitOptions{})
+	st, serr := p.statusOf(u)
+	return st, errors.Join(err, serr)
+}
+
+// outgoing finds a message that this profile sent.
+func (w *work) outgoing(u uuid.UUID) (*contact, *row, error) {
+	contacts, err := w.all()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, c := range contacts {
+		if r, err := w.row(c, false, u); r != nil || err != nil {
+			return c, r, err
+		}
+	}
+	return nil, nil, fmt.Errorf("%w: %v", ErrNoMessage, u)
+}
+
+// ttlClass is the class that a PUT takes: the largest that is no longer than the
+// message's life on a relay, the time left, and what the relay allows. none: less
+// than one epoch is left.
+func ttlClass(o *op, l protocol.Limits, now time.Time) (class uint8, none bool) {
+	life := min(o.TTL, o.Deadline.Sub(now))
+	none = true
+	for i, epochs := range protocol.TTLClasses {
+		if epochs <= l.MaxTTL && time.Duration(epochs)*l.Epoch <= life {
+			class, none = uint8(i), false
+		}
+	}
+	return class, none
+}

@@ -1,0 +1,50 @@
+package client
+
+import "slices"
+
+// span is a run of envelope numbers, both ends included.
+type span struct{ From, To uint64 }
+
+// spans are ascending runs that don't touch: the envelopes of a contact that are
+// missing.
+type spans []span
+
+// add puts in a run that lies behind all others.
+func (s *spans) add(from, to uint64) {
+	if from <= to {
+		*s = append(*s, span{from, to})
+	}
+}
+
+// has tells whether a number is in.
+func (s spans) has(n uint64) bool { return s.count(n, n) == 1 }
+
+// count is how many numbers from the first to the last are in.
+func (s spans) count(from, to uint64) int {
+	n := 0
+	for _, r := range s {
+		if lo, hi := max(from, r.From), min(to, r.To); lo <= hi {
+			n += int(hi - lo + 1)
+		}
+	}
+	return n
+}
+
+// remove takes a number out.
+func (s *spans) remove(n uint64) bool {
+	for i, r := range *s {
+		if n < r.From || n > r.To {
+			continue
+		}
+		var parts []span
+		if r.From < n {
+			parts = append(parts, span{r.From, n - 1})
+		}
+		if n < r.To {
+			parts = append(parts, span{n + 1, r.To})
+		}
+		*s = slices.Replace(*s, i, i+1, parts...)
+		return true
+	}
+	return false
+}
