@@ -78,7 +78,7 @@ func Loopback(host string) bool {
 }
 
 // String is ws(s)://HOST[:PORT]#FINGERPRINT with the first host.
-func (a Address) String() string { return a.Hosts[0].URL() + "#" + encode32(a.Fingerprint[:]) }
+func (a Address) String() string { return a.Hosts[0].URL() + "#" + a.Fingerprint.String() }
 
 // ParseAddress reads ws(s)://HOST[:PORT]#FINGERPRINT; the fingerprint is 26
 // characters of base32 and forgives case and look-alikes.
@@ -118,3 +118,6 @@ func (h Host) DialAddress() string {
 	}
 	return net.JoinHostPort(name, "80")
 }
+
+// String is the fingerprint as addresses carry it: 26 characters of base32.
+func (f Fingerprint) String() string { return encode32(f[:]) }

@@ -22,7 +22,7 @@ type entries map[string]any
 type Count struct{ One, Other string }
 
 var catalogues = map[language.Tag][]entries{
-	language.English: {kinEnglish},
+	language.English: {kinEnglish, relayEnglish},
 }
 
 // Printer says sentences in one language; a sentence that the language lacks is

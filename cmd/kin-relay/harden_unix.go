@@ -1,0 +1,31 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// openToOthers: permissions tell who can open a folder.
+const openToOthers = true
+
+// harden keeps what the relay writes from others, its memory off the disk, and
+// raises the descriptor limit as far as it goes.
+func harden() {
+	unix.Umask(0o077)
+	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) == nil {
+		l.Cur = l.Max
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &l)
+	}
+}
+
+// sameStream tells whether a file is the DEVICE:INODE of JOURNAL_STREAM.
+func sameStream(f *os.File, stream string) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && fmt.Sprintf("%d:%d", st.Dev, st.Ino) == stream
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"kin/internal/span"
+	"kin/protocol"
+	"kin/relay"
+)
+
+const (
+	firstQueues   = 1000
+	firstLife     = span.Year
+	shutdownWait  = 10 * time.Second
+	headerWait    = 5 * time.Second
+	headerSize    = 4096
+	adminSocket   = "admin.sock"
+	defaultListen = "127.0.0.1:8440"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	listen, url, cert, key string
+	acme, config, metrics  string
+	keys, log              string
+	maxTTL, epoch          span.Flag
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	s := serveFlags{maxTTL: span.Flag{D: 14 * span.Day}, epoch: span.Flag{D: time.Hour}}
+	c := a.command("serve", "serve", cobra.NoArgs, func(ctx context.Context, _ []string) error { return a.serve(ctx, &s) })
+	f := c.Flags()
+	f.StringVar(&s.listen, "listen", defaultListen, a.say.T("relay.flag.listen"))
+	f.StringVar(&s.url, "url", "", a.say.T("relay.flag.url"))
+	f.StringVar(&s.cert, "tls-cert", "", a.say.T("relay.flag.tls-cert"))
+	f.StringVar(&s.key, "tls-key", "", a.say.T("relay.flag.tls-key"))
+	f.StringVar(&s.acme, "acme", "", a.say.T("relay.flag.acme"))
+	f.StringVar(&s.config, "config", "", a.say.T("relay.flag.config"))
+	f.StringVar(&s.metrics, "metrics", "", a.say.T("relay.flag.metrics"))
+	f.StringVar(&s.keys, "keys", "disk", a.say.T("relay.flag.keys"))
+	f.StringVar(&s.log, "log", "text", a.say.T("relay.flag.log"))
+	f.Var(&s.maxTTL, "max-ttl", a.say.T("relay.flag.max-ttl"))
+	f.Var(&s.epoch, "epoch", a.say.T("relay.flag.epoch"))
+	return c
+}
+
+// verify refuses flags that can't be served, before anything is made.
+func (a *app) verify(s *serveFlags) error {
+	for name, v := range map[string]string{"--acme": s.acme, "--config": s.config, "--metrics": s.metrics} {
+		if v != "" {
+			return a.fail("relay.err.not-built", name)
+		}
+	}
+	switch {
+	case (s.cert == "") != (s.key == ""):
+		return a.usage("relay.err.tls-pair")
+	case s.keys != "disk" && s.keys != "ram":
+		return a.usage("relay.err.keys")
+	case s.log != "text" && s.log != "json":
+		return a.usage("relay.err.log")
+	}
+	host, _, err := net.SplitHostPort(s.listen)
+	if err != nil {
+		return &said{text: err.Error(), code: 2}
+	}
+	if s.url == "" && s.cert == "" && !protocol.Loopback(host) {
+		return a.usage("relay.err.plain", s.listen)
+	}
+	if s.url != "" {
+		if _, err := protocol.ParseHost(s.url); err != nil {
+			return &said{text: err.Error(), code: 2}
+		}
+	}
+	return nil
+}
+
+func (a *app) serve(ctx context.Context, s *serveFlags) error {
+	if err := a.verify(s); err != nil {
+		return err
+	}
+	dir, err := a.folder()
+	if err != nil {
+		return err
+	}
+	log := a.logger(s.log)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	r, err := relay.Open(relay.Config{Dir: dir, Epoch: s.epoch.D, MaxTTL: s.maxTTL.D, KeysInRAM: s.keys == "ram", Log: log})
+	if err != nil {
+		return err
+	}
+	err = a.listen(ctx, s, r, dir, log)
+	end, cancel := context.WithTimeout(context.Background(), shutdownWait)
+	defer cancel()
+	return errors.Join(err, r.Shutdown(end))
+}
+
+func (a *app) logger(form string) *slog.Logger {
+	if form == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, nil))
+	}
+	return slog.New(slog.NewTextHandler(a.err, nil))
+}
+
+// listen serves until the context ends.
+func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir string, log *slog.Logger) error {
+	l, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	admin, err := listenAdmin(filepath.Join(dir, adminSocket))
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	confine(dir, s.cert, s.key)
+	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // net/http's log names addresses
+	server := &http.Server{Handler: r, ReadHeaderTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: quiet}
+	adminServer := &http.Server{Handler: r.Admin(), ReadHeaderTimeout: headerWait, ErrorLog: quiet}
+	ended := make(chan error, 2)
+	go func() { ended <- adminServer.Serve(admin) }()
+	go func() {
+		if s.cert != "" {
+			ended <- server.ServeTLS(l, s.cert, s.key)
+		} else {
+			ended <- server.Serve(l)
+		}
+	}()
+	if err := a.announce(s, r, l.Addr()); err != nil {
+		return err
+	}
+	daemon.SdNotify(false, daemon.SdNotifyReady)
+	stopDog := watchdog(ctx)
+	defer stopDog()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		daemon.SdNotify(false, daemon.SdNotifyStopping)
+	}
+	server.Close()
+	adminServer.Close()
+	log.Info(a.say.T("relay.stopped"))
+	return err
+}
+
+// announce prints what a newcomer can paste, in one write.
+func (a *app) announce(s *serveFlags, r *relay.Relay, at net.Addr) error {
+	url := s.url
+	if url == "" {
+		url = "ws://" + at.String()
+		if s.cert != "" {
+			url = "wss://" + at.String()
+		}
+	}
+	host, err := protocol.ParseHost(url)
+	if err != nil {
+		return err
+	}
+	lines := "relay: " + protocol.Address{Hosts: []protocol.Host{host}, Fingerprint: r.Fingerprint()}.String() + "\n"
+	if journal(a.out) {
+		fmt.Fprintln(a.err, a.say.T("relay.no-first-grant"))
+	} else {
+		grant, err := r.FirstGrant(firstQueues, firstLife)
+		if err != nil {
+			return err
+		}
+		if grant != "" {
+			lines += "grant: " + grant + "\n"
+		}
+	}
+	_, err = fmt.Fprint(a.out, lines)
+	return err
+}
+
+// journal tells whether w is systemd's journal: a grant must not be kept there.
+func journal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && os.Getenv("JOURNAL_STREAM") != "" && sameStream(f, os.Getenv("JOURNAL_STREAM"))
+}
+
+// listenAdmin opens the socket that only this user can reach.
+func listenAdmin(name string) (net.Listener, error) {
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", name)
+	if err != nil {
+		return nil, fmt.Errorf("the administration socket: %w", err)
+	}
+	return l, os.Chmod(name, 0o600)
+}
+
+// watchdog tells systemd that the process lives, if it asked.
+func watchdog(ctx context.Context) (stop func()) {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(every / 2)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// trimLine is a line without what ends it.
+func trimLine(s string) string { return strings.TrimRight(s, "\r\n") }

@@ -1,0 +1,119 @@
+package relay
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits of an address prefix (/24, /48) before the link is up.
+const (
+	prefixOpen  = 64
+	prefixRate  = 10
+	prefixBurst = 20
+)
+
+// Shares of the disk that must be free.
+const (
+	roomForQueues = 0.20
+	roomForAll    = 0.10
+	roomForUrgent = 0.05
+)
+
+// prefix is a keyed hash of an address prefix; the zero one is exempt: loopback,
+// where a proxy or Tor connects from.
+type prefix [16]byte
+
+// prefixes counts connections by prefix, in RAM, under a key of the day.
+type prefixes struct {
+	key  [32]byte
+	made time.Time
+	by   map[prefix]*prefixCount
+}
+
+type prefixCount struct {
+	open int
+	pace *rate.Limiter
+}
+
+func (p *prefixes) reset() {
+	rand.Read(p.key[:])
+	p.made, p.by = time.Now(), map[prefix]*prefixCount{}
+}
+
+func (p *prefixes) of(remote string) prefix {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		host = remote
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil || a.IsLoopback() {
+		return prefix{}
+	}
+	bits := 48
+	if a = a.Unmap(); a.Is4() {
+		bits = 24
+	}
+	net, err := a.WithZone("").Prefix(bits)
+	if err != nil {
+		return prefix{}
+	}
+	m := hmac.New(sha256.New, p.key[:])
+	m.Write(net.Addr().AsSlice())
+	return prefix(m.Sum(nil))
+}
+
+// admit tells whether one more connection may begin, and counts it.
+func (r *Relay) admit(remote string) (prefix, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || len(r.sessions) >= r.cfg.Connections || r.unlinked >= r.cfg.Unlinked {
+		return prefix{}, false
+	}
+	p := r.prefixes.of(remote)
+	if p != (prefix{}) {
+		c := r.prefixes.by[p]
+		if c == nil {
+			c = &prefixCount{pace: rate.NewLimiter(prefixRate, prefixBurst)}
+			r.prefixes.by[p] = c
+		}
+		if c.open >= prefixOpen || !c.pace.Allow() {
+			return prefix{}, false
+		}
+		c.open++
+	}
+	r.unlinked++
+	return p, true
+}
+
+// linkUp notes that a session's link is up: its prefix is not counted any more.
+func (r *Relay) linkUp(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.countDown(s.prefix)
+	s.minute.ek.release()
+}
+
+// dismiss notes the end of a connection.
+func (r *Relay) dismiss(p prefix, unlinked bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if unlinked {
+		r.countDown(p)
+	}
+}
+
+func (r *Relay) countDown(p prefix) {
+	r.unlinked--
+	if c := r.prefixes.by[p]; c != nil {
+		c.open--
+	}
+}
+
+// room is the share of the disk that is free.
+func (r *Relay) room() float64 { return freeShare(r.cfg.Dir) }

@@ -1,0 +1,258 @@
+// Package relay is the relay as an http.Handler: it keeps queues of sealed
+// envelopes, durably and briefly, and hands each to whoever holds the queue's key.
+//
+// Open opens a relay's folder; the Relay then serves websockets until Shutdown.
+// It links no code that could open an envelope, and logs no address, no id and no
+// size. Its wire is docs/protocol.md, its disk docs/spool-format.md.
+package relay
+
+import (
+	"context"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"kin/internal/disk"
+	"kin/internal/slots"
+	"kin/protocol"
+	"kin/relay/spool"
+)
+
+// Config says how a relay works; it is not changed after Open. Zero values take
+// the defaults of DefaultConfig.
+type Config struct {
+	Dir       string        // the data folder; made if there is none
+	Epoch     time.Duration // whole seconds
+	MaxTTL    time.Duration // the longest life of an envelope
+	KeysInRAM bool          // epoch keys die with the process: not durable
+	Log       *slog.Logger
+	FS        disk.FS
+
+	Queues      int // that may exist
+	Connections int
+	Unlinked    int // connections whose link is not up
+	Unread      int // envelopes a queue
+	Urgent      int // of them, kept for urgent ones
+}
+
+// Defaults of a machine with one core and 512 MB (docs/operating.md).
+const (
+	defaultEpoch       = time.Hour
+	defaultMaxTTL      = 14 * 24 * time.Hour
+	defaultQueues      = 10000
+	defaultConnections = 10000
+	defaultUnlinked    = 1000
+	defaultUnread      = 128
+	defaultUrgent      = 16
+
+	epochSlots  = 352
+	writeWait   = 10 * time.Second
+	linkWait    = 20 * time.Second
+	pingEvery   = 55 * time.Second
+	pingSpread  = 20 * time.Second
+	deadAfter   = 150 * time.Second
+	minuteKeys  = time.Minute
+	subscribers = 4
+)
+
+// Relay is an open relay.
+type Relay struct {
+	// Static.
+	cfg      Config
+	store    *store
+	spool    *spool.Spool
+	slots    *slots.File
+	limits   protocol.Limits
+	upgrader websocket.Upgrader
+	stop     chan struct{}
+	work     sync.WaitGroup // sessions, writers and the sweeper
+
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	sessions map[*session]struct{}
+	subs     map[spool.QueueID][]*subscription
+	minute   *minute
+	unlinked int
+	prefixes prefixes
+}
+
+// Open opens the relay whose data is in cfg.Dir, making its keys if there are none.
+// Another process that has it open is an error.
+func Open(cfg Config) (*Relay, error) {
+	setDefault(&cfg.Epoch, defaultEpoch)
+	setDefault(&cfg.MaxTTL, defaultMaxTTL)
+	setDefault(&cfg.Queues, defaultQueues)
+	setDefault(&cfg.Connections, defaultConnections)
+	setDefault(&cfg.Unlinked, defaultUnlinked)
+	setDefault(&cfg.Unread, defaultUnread)
+	setDefault(&cfg.Urgent, defaultUrgent)
+	if cfg.FS == nil {
+		cfg.FS = disk.OS{}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Epoch < time.Second || cfg.Epoch%time.Second != 0 || cfg.Epoch > 24*time.Hour {
+		return nil, fmt.Errorf("an epoch of %v: it takes whole seconds, at most a day", cfg.Epoch)
+	}
+	epochs := cfg.MaxTTL / cfg.Epoch
+	if epochs < 1 {
+		return nil, fmt.Errorf("a longest life of %v is less than an epoch of %v", cfg.MaxTTL, cfg.Epoch)
+	}
+	longest := protocol.TTLClasses[len(protocol.TTLClasses)-1]
+	r := &Relay{cfg: cfg, stop: make(chan struct{}), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
+	r.limits = protocol.Limits{Epoch: cfg.Epoch, MaxTTL: uint16(min(epochs, time.Duration(longest))), Durable: !cfg.KeysInRAM, Window: protocol.Window}
+	r.upgrader = websocket.Upgrader{
+		Subprotocols: []string{protocol.Subprotocol}, HandshakeTimeout: linkWait, ReadBufferSize: 512,
+		WriteBufferSize: 4096, WriteBufferPool: &sync.Pool{},
+		CheckOrigin: func(*http.Request) bool { return true }, // no cookies, no origin to trust
+	}
+	r.prefixes.reset()
+	if err := r.openData(); err != nil {
+		r.closeData()
+		return nil, err
+	}
+	r.work.Go(r.sweep)
+	return r, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (r *Relay) openData() (err error) {
+	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {
+		return err
+	}
+	if r.store, err = openStore(filepath.Join(r.cfg.Dir, "relay.db")); err != nil {
+		return err
+	}
+	r.slots = slots.Memory(epochSlots)
+	if !r.cfg.KeysInRAM {
+		name := filepath.Join(r.cfg.Dir, "epochs")
+		if r.slots, err = slots.Open(r.cfg.FS, name); errors.Is(err, fs.ErrNotExist) {
+			r.slots, err = slots.Create(r.cfg.FS, name, epochSlots)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r.spool, err = spool.Open(spool.Config{
+		FS: r.cfg.FS, Dir: filepath.Join(r.cfg.Dir, "spool"), Key: r.store.keys.Spool, Slots: r.slots, Epoch: r.cfg.Epoch,
+		MaxUnread: r.cfg.Unread, UrgentReserve: r.cfg.Urgent, Reserve: r.store.reserve, Ready: r.ready, Log: r.cfg.Log,
+	})
+	return err
+}
+
+func (r *Relay) closeData() error {
+	var errs []error
+	if r.spool != nil {
+		errs = append(errs, r.spool.Close())
+	}
+	if r.slots != nil {
+		errs = append(errs, r.slots.Close())
+	}
+	if r.store != nil {
+		errs = append(errs, r.store.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Fingerprint is what clients know this relay by.
+func (r *Relay) Fingerprint() protocol.Fingerprint {
+	return protocol.FingerprintOf(r.store.static.PublicKey())
+}
+
+// ServeHTTP upgrades to a websocket and returns; a goroutine of the relay's own
+// goes on with it.
+func (r *Relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	if !websocket.IsWebSocketUpgrade(q) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		http.Error(w, "This is not a web page.", http.StatusUpgradeRequired)
+		return
+	}
+	prefix, ok := r.admit(q.RemoteAddr)
+	if !ok {
+		http.Error(w, "Too many connections. Try again in a minute.", http.StatusServiceUnavailable)
+		return
+	}
+	ws, err := r.upgrader.Upgrade(w, q, nil)
+	if err != nil {
+		r.dismiss(prefix, true)
+		return
+	}
+	s := newSession(r, ws, prefix)
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		r.dismiss(prefix, true)
+		ws.Close()
+		return
+	}
+	r.sessions[s] = struct{}{}
+	r.work.Add(1)
+	r.mu.Unlock()
+	go s.run()
+}
+
+// Shutdown ends every session and closes the data: what was acknowledged is on the
+// disk. It waits for its sessions no longer than ctx.
+func (r *Relay) Shutdown(ctx context.Context) error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.closed = true
+	close(r.stop)
+	sessions := make([]*session, 0, len(r.sessions))
+	for s := range r.sessions {
+		sessions = append(sessions, s)
+	}
+	r.mu.Unlock()
+	err := r.spool.Flush() // what was put is answered
+	for _, s := range sessions {
+		s.goAway()
+	}
+	ended := make(chan struct{})
+	go func() { r.work.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		for _, s := range sessions {
+			s.ws.Close()
+		}
+		<-ended
+		err = errors.Join(err, ctx.Err())
+	}
+	return errors.Join(err, r.closeData())
+}
+
+// minute is what a minute's connections share: RA, which proves commands, and ekR.
+type minute struct {
+	ra   *ecdh.PrivateKey
+	ek   *kemKey
+	made time.Time
+}
+
+// Destroy removes the data folder of a relay that does not run. The caller has
+// destroyed the epoch keys.
+func Destroy(dir string) error {
+	err := spool.Destroy(disk.OS{}, filepath.Join(dir, "spool"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, os.RemoveAll(dir))
+}

@@ -1,0 +1,298 @@
+package relay
+
+import (
+	"crypto/ecdh"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+
+	"kin/protocol"
+)
+
+// Tuning of a session.
+const (
+	maxProofKeys = 128       // kept for a connection
+	outLimit     = 128 << 10 // sealed bytes that wait for the writer; then the reader waits
+	pushLimit    = 32 << 10  // of MSGs sealed at a time
+	freeRate     = 20        // commands a second without a queue's key
+	freeBurst    = 100
+)
+
+// session is one connection. Its reader runs from the beginning to the end; a
+// writer runs only while there is something to write.
+type session struct {
+	// Static.
+	relay  *Relay
+	ws     *websocket.Conn
+	prefix prefix
+	minute *minute
+	ping   *time.Timer
+
+	// Owned by the reader.
+	link      *protocol.Link
+	linked    bool
+	number    uint64 // of the last command
+	proofKeys map[[32]byte]*protocol.ProofKey
+	free      *rate.Limiter
+
+	mu      sync.Mutex // guards what follows
+	room    *sync.Cond
+	out     []byte // sealed frames for the writer
+	writing bool
+	closed  bool
+	subs    map[uint16]*subscription
+	last    uint16 // handle
+	pushed  int    // where the writer looks for MSGs next
+}
+
+func newSession(r *Relay, ws *websocket.Conn, p prefix) *session {
+	s := &session{relay: r, ws: ws, prefix: p, subs: map[uint16]*subscription{}, proofKeys: map[[32]byte]*protocol.ProofKey{}}
+	s.room = sync.NewCond(&s.mu)
+	return s
+}
+
+// run is the reader.
+func (s *session) run() {
+	defer s.relay.work.Done()
+	err := s.serve()
+	var closed *websocket.CloseError
+	if err != nil && !errors.As(err, &closed) && !errors.Is(err, io.EOF) {
+		s.relay.cfg.Log.Debug("a connection ended", "linked", s.linked, "malformed", errors.Is(err, protocol.ErrMalformed) || errors.Is(err, protocol.ErrSeal))
+	}
+	s.end()
+}
+
+// end frees everybody who waits for this session.
+func (s *session) end() {
+	s.ws.Close()
+	s.mu.Lock()
+	s.closed = true
+	s.room.Broadcast()
+	if s.ping != nil {
+		s.ping.Stop()
+	}
+	subs := s.subs
+	s.subs = nil
+	s.mu.Unlock()
+	for _, sub := range subs {
+		s.relay.unsubscribe(sub)
+	}
+	s.relay.mu.Lock()
+	delete(s.relay.sessions, s)
+	if !s.linked && s.minute != nil {
+		s.minute.ek.release()
+	}
+	s.relay.mu.Unlock()
+	s.relay.dismiss(s.prefix, !s.linked)
+}
+
+// goAway tells the client that the relay stops; the reader then ends.
+func (s *session) goAway() {
+	s.mu.Lock()
+	for s.writing && !s.closed {
+		s.room.Wait()
+	}
+	s.mu.Unlock()
+	s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""), time.Now().Add(writeWait))
+	s.ws.SetReadDeadline(time.Now().Add(time.Second))
+}
+
+func (s *session) serve() error {
+	s.ws.SetReadLimit(protocol.MaxWireMessage)
+	var err error
+	if s.minute, err = s.relay.current(); err != nil {
+		return err
+	}
+	hello, re, err := s.relay.hello(s.minute)
+	if err != nil {
+		return err
+	}
+	s.ws.SetWriteDeadline(time.Now().Add(writeWait))
+	if err := s.ws.WriteMessage(websocket.BinaryMessage, hello); err != nil {
+		return err
+	}
+	s.ws.SetReadDeadline(time.Now().Add(linkWait))
+	r, err := s.next()
+	if err != nil {
+		return err
+	}
+	if err := s.accept(r, hello, re); err != nil {
+		return err
+	}
+	s.ws.SetPongHandler(func(string) error { return s.ws.SetReadDeadline(time.Now().Add(deadAfter)) })
+	s.mu.Lock()
+	s.ping = time.AfterFunc(pingAfter(), s.sendPing)
+	s.mu.Unlock()
+	s.free = rate.NewLimiter(freeRate, freeBurst)
+	for {
+		if err := s.frames(r); err != nil {
+			return err
+		}
+		s.ws.SetReadDeadline(time.Now().Add(deadAfter))
+		if r, err = s.next(); err != nil {
+			return err
+		}
+	}
+}
+
+func pingAfter() time.Duration { return pingEvery - pingSpread/2 + rand.N(pingSpread) }
+
+func (s *session) sendPing() {
+	if s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) != nil {
+		s.ws.Close()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.ping.Reset(pingAfter())
+	}
+}
+
+// next waits for a websocket message.
+func (s *session) next() (io.Reader, error) {
+	kind, r, err := s.ws.NextReader()
+	if err == nil && kind != websocket.BinaryMessage {
+		err = protocol.ErrMalformed
+	}
+	return r, err
+}
+
+// accept reads the client's half of the link.
+func (s *session) accept(r io.Reader, hello []byte, re *ecdh.PrivateKey) error {
+	answer := make([]byte, protocol.ClientHello)
+	if _, err := io.ReadFull(r, answer); err != nil {
+		return err
+	}
+	link, err := protocol.Accept(hello, s.relay.store.static, re, s.minute.ek.dk, answer)
+	if err != nil {
+		return err
+	}
+	s.link, s.linked = link, true
+	s.relay.linkUp(s)
+	return nil
+}
+
+// buffers of sealed frames, by class.
+var buffers = [3]sync.Pool{}
+
+// frames takes the frames of one websocket message.
+func (s *session) frames(r io.Reader) error {
+	for {
+		var class [1]byte
+		if _, err := io.ReadFull(r, class[:]); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		size, err := protocol.SealedSize(class[0])
+		if err != nil {
+			return err
+		}
+		b, _ := buffers[class[0]].Get().(*[]byte)
+		if b == nil {
+			fresh := make([]byte, size)
+			b = &fresh
+		}
+		if _, err := io.ReadFull(r, *b); err != nil {
+			return err
+		}
+		f, err := s.link.Open(class[0], *b)
+		if err == nil {
+			err = s.command(f)
+		}
+		buffers[class[0]].Put(b)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// command carries out one frame. An error ends the connection; a refusal is an
+// answer.
+func (s *session) command(f protocol.Frame) error {
+	cmd, err := protocol.ParseCommand(f)
+	var unknown protocol.ErrUnknownType
+	if errors.As(err, &unknown) {
+		if err := s.count(unknown.Corr); err != nil {
+			return err
+		}
+		s.refuse(unknown.Corr, protocol.CodeNotBuilt, 0)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch c := cmd.(type) {
+	case *protocol.Ack:
+		s.ack(c)
+		return nil
+	case *protocol.Issue:
+		return s.numbered(c.Corr, true, func() { s.issue(c) })
+	case *protocol.New:
+		return s.numbered(c.Corr, true, func() { s.newQueue(c) })
+	case *protocol.Offer:
+		return s.numbered(c.Corr, true, func() { s.offer(c) })
+	case *protocol.Del:
+		return s.numbered(c.Corr, true, func() { s.del(c) })
+	case *protocol.Fetch:
+		return s.numbered(c.Corr, true, func() { s.fetch(c) })
+	case *protocol.First:
+		return s.numbered(c.Corr, true, func() { s.first(c) })
+	case *protocol.Put:
+		return s.numbered(c.Corr, false, func() { s.put(c) })
+	case *protocol.Cancel:
+		return s.numbered(c.Corr, false, func() { s.cancel(c) })
+	case *protocol.Sub:
+		return s.numbered(c.Corr, false, func() { s.sub(c) })
+	case *protocol.Unsub:
+		return s.numbered(c.Corr, false, func() { s.unsub(c) })
+	}
+	return protocol.ErrMalformed
+}
+
+// numbered checks a command's number, and the pace of what takes no queue's key.
+func (s *session) numbered(n protocol.Corr, paced bool, f func()) error {
+	if err := s.count(n); err != nil {
+		return err
+	}
+	if paced && !s.free.Allow() {
+		s.refuse(n, protocol.CodeSlowDown, 5*time.Second)
+		return nil
+	}
+	f()
+	return nil
+}
+
+// count checks that a command's number is above the last.
+func (s *session) count(n protocol.Corr) error {
+	if n.Number() <= s.number {
+		return protocol.ErrMalformed
+	}
+	s.number = n.Number()
+	return nil
+}
+
+// proved checks a command's proof under a queue's key.
+func (s *session) proved(key [32]byte, p protocol.Proof, n protocol.Corr, cmd protocol.Command) bool {
+	k := s.proofKeys[key]
+	if k == nil {
+		pub, err := protocol.ParsePublicKey(key[:])
+		if err != nil {
+			return false
+		}
+		if k, err = protocol.NewProofKey(s.minute.ra, pub); err != nil {
+			return false
+		}
+		if len(s.proofKeys) >= maxProofKeys {
+			clear(s.proofKeys)
+		}
+		s.proofKeys[key] = k
+	}
+	return k.Verify(p, s.link.SID, n, cmd.SignedBytes())
+}

@@ -1,0 +1,167 @@
+package spool
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"kin/protocol"
+)
+
+// A batch (docs/spool-format.md), from a boundary of 4,096 bytes:
+//
+//	magic8 segment8 number8 count4 length4 count×(epoch4 class1) hmac32 zeros
+//	count × salt32                 from a multiple of 32, so that none crosses a sector
+//	count × sealed header (61+16)
+//	count × sealed body (4,096 or 65,536, +16)
+//	zeros up to length, a multiple of 4,096
+const (
+	boundary = 4096
+	magic    = "kinspl\x00\x01"
+
+	batchFixed  = 8 + 8 + 8 + 4 + 4
+	batchRecord = 4 + 1
+	macSize     = 32
+	saltSize    = 32
+	headerSize  = 32 + 8 + 16 + 4 + 1 // queue sequence id expiry flags
+	sealedHead  = headerSize + chacha20poly1305.Overhead
+
+	maxRecords = 512
+	maxBatch   = 4 << 20
+)
+
+// bodySizes by class.
+var bodySizes = [...]int{protocol.EnvelopeSize, protocol.ChunkSize}
+
+func classOf(body []byte) uint8 {
+	if len(body) == protocol.ChunkSize {
+		return 1
+	}
+	return 0
+}
+
+// layout is a batch's header, and the offsets that follow from it.
+type layout struct {
+	segment, number uint64
+	epochs          []uint32
+	classes         []uint8
+}
+
+func align(n, to int) int { return (n + to - 1) / to * to }
+
+func (l *layout) headEnd() int       { return batchFixed + len(l.epochs)*batchRecord + macSize }
+func (l *layout) salt(i int) int     { return align(l.headEnd(), saltSize) + i*saltSize }
+func (l *layout) header(i int) int   { return l.salt(len(l.epochs)) + i*sealedHead }
+func (l *layout) bodySize(i int) int { return bodySizes[l.classes[i]] + chacha20poly1305.Overhead }
+
+// bodies returns the offset of each body, and the batch's length.
+func (l *layout) bodies() (at []int, length int) {
+	off := l.header(len(l.epochs))
+	for i := range l.epochs {
+		at = append(at, off)
+		off += l.bodySize(i)
+	}
+	return at, align(off, boundary)
+}
+
+// putHead writes the batch's header.
+func (l *layout) putHead(b []byte, key *[32]byte) {
+	_, length := l.bodies()
+	copy(b, magic)
+	binary.BigEndian.PutUint64(b[8:], l.segment)
+	binary.BigEndian.PutUint64(b[16:], l.number)
+	binary.BigEndian.PutUint32(b[24:], uint32(len(l.epochs)))
+	binary.BigEndian.PutUint32(b[28:], uint32(length))
+	at := batchFixed
+	for i, e := range l.epochs {
+		binary.BigEndian.PutUint32(b[at:], e)
+		b[at+4] = l.classes[i]
+		at += batchRecord
+	}
+	m := hmac.New(sha256.New, key[:])
+	m.Write(b[:at])
+	m.Sum(b[:at])
+}
+
+// parseHead reads a batch's header from the front of b; nil if there is none. Only
+// what was authenticated is believed.
+func parseHead(b []byte, key *[32]byte) *layout {
+	if len(b) < batchFixed || string(b[:8]) != magic {
+		return nil
+	}
+	count := int(binary.BigEndian.Uint32(b[24:]))
+	if count < 1 || count > maxRecords || len(b) < batchFixed+count*batchRecord+macSize {
+		return nil
+	}
+	end := batchFixed + count*batchRecord
+	m := hmac.New(sha256.New, key[:])
+	m.Write(b[:end])
+	if !hmac.Equal(m.Sum(nil), b[end:end+macSize]) {
+		return nil
+	}
+	l := &layout{segment: binary.BigEndian.Uint64(b[8:]), number: binary.BigEndian.Uint64(b[16:])}
+	for i := range count {
+		at := batchFixed + i*batchRecord
+		l.epochs = append(l.epochs, binary.BigEndian.Uint32(b[at:]))
+		l.classes = append(l.classes, b[at+4])
+		if int(b[at+4]) >= len(bodySizes) {
+			return nil
+		}
+	}
+	if _, length := l.bodies(); uint32(length) != binary.BigEndian.Uint32(b[28:]) {
+		return nil
+	}
+	return l
+}
+
+// recordKey is the key of a record's header and body: HMAC(its epoch's key, salt ‖
+// segment8 ‖ batch8 ‖ index4).
+func recordKey(epochKey *[32]byte, salt []byte, segment, number uint64, index int) [32]byte {
+	m := hmac.New(sha256.New, epochKey[:])
+	m.Write(salt)
+	var b [20]byte
+	binary.BigEndian.PutUint64(b[:], segment)
+	binary.BigEndian.PutUint64(b[8:], number)
+	binary.BigEndian.PutUint32(b[16:], uint32(index))
+	m.Write(b[:])
+	return [32]byte(m.Sum(nil))
+}
+
+// Nonces of a record's two parts; each key seals one of each.
+var (
+	headerNonce = []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+	bodyNonce   = []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01")
+)
+
+func sealPart(dst []byte, key *[32]byte, nonce, plain []byte) {
+	a, _ := chacha20poly1305.New(key[:]) // fails only for another length
+	a.Seal(dst[:0], nonce, plain, nil)
+}
+
+func openPart(key *[32]byte, nonce, sealed []byte) ([]byte, error) {
+	a, _ := chacha20poly1305.New(key[:])
+	return a.Open(nil, nonce, sealed, nil)
+}
+
+// record is a record's header.
+type record struct {
+	queue QueueID
+	seq   uint64
+	id    MessageID
+	epoch uint32
+	flags uint8
+}
+
+func (r *record) marshal() []byte {
+	b := append([]byte{}, r.queue[:]...)
+	b = binary.BigEndian.AppendUint64(b, r.seq)
+	b = append(b, r.id[:]...)
+	b = binary.BigEndian.AppendUint32(b, r.epoch)
+	return append(b, r.flags)
+}
+
+func parseRecord(b []byte) record {
+	return record{QueueID(b), binary.BigEndian.Uint64(b[32:]), MessageID(b[40:]), binary.BigEndian.Uint32(b[56:]), b[60]}
+}

@@ -1,0 +1,144 @@
+package spool
+
+import (
+	"slices"
+	"sort"
+
+	"kin/protocol"
+)
+
+// place is where a record's salt lies.
+type place struct {
+	segment uint32
+	salt    uint32 // offset in the segment
+}
+
+// entry is what RAM holds of a record: 48 bytes, no pointers.
+type entry struct {
+	id MessageID
+	place
+	seq   uint64
+	body  uint32 // offset in the segment
+	batch uint32 // number of the batch, less the segment's first
+	epoch uint32
+	index uint16 // in its batch
+	class uint8
+	flags uint8
+}
+
+const flagUrgent = 1
+
+func (e *entry) urgent() bool { return e.flags&flagUrgent != 0 }
+
+// queue lists a queue's records by slab index, ascending by sequence.
+type queue struct{ items []uint32 }
+
+// cacheSize is how many of the newest bodies stay in RAM, so that what is
+// collected at once is not read back.
+const cacheSize = 1024
+
+// index finds records by queue. Entries lie in a slab without pointers.
+type index struct {
+	queues map[QueueID]*queue
+	slab   []entry
+	free   []uint32
+	count  int
+
+	cache map[uint64][]byte // by sequence
+	ring  [cacheSize]uint64
+	turn  int
+}
+
+// at returns the record of a queue with this sequence; nil if there is none.
+func (x *index) at(q QueueID, seq uint64) *entry {
+	if e := x.next(q, seq-1); e != nil && e.seq == seq {
+		return e
+	}
+	return nil
+}
+
+// next returns the queue's first record above a sequence.
+func (x *index) next(q QueueID, after uint64) *entry {
+	l := x.queues[q]
+	if l == nil {
+		return nil
+	}
+	i := sort.Search(len(l.items), func(i int) bool { return x.slab[l.items[i]].seq > after })
+	if i == len(l.items) {
+		return nil
+	}
+	return &x.slab[l.items[i]]
+}
+
+// find returns the queue's record with this message id. A queue is short.
+func (x *index) find(q QueueID, id MessageID) *entry {
+	if l := x.queues[q]; l != nil {
+		for _, i := range l.items {
+			if x.slab[i].id == id {
+				return &x.slab[i]
+			}
+		}
+	}
+	return nil
+}
+
+func (x *index) waiting(q QueueID) int {
+	if l := x.queues[q]; l != nil {
+		return len(l.items)
+	}
+	return 0
+}
+
+func (x *index) add(q QueueID, e entry) {
+	l := x.queues[q]
+	if l == nil {
+		l = &queue{}
+		x.queues[q] = l
+	}
+	var at uint32
+	if n := len(x.free); n > 0 {
+		at, x.free = x.free[n-1], x.free[:n-1]
+		x.slab[at] = e
+	} else {
+		at = uint32(len(x.slab))
+		x.slab = append(x.slab, e)
+	}
+	i := sort.Search(len(l.items), func(i int) bool { return x.slab[l.items[i]].seq > e.seq })
+	l.items = slices.Insert(l.items, i, at)
+	x.count++
+}
+
+// remove takes a record out; e is not valid afterwards.
+func (x *index) remove(q QueueID, e *entry) {
+	l := x.queues[q]
+	seq := e.seq
+	i := sort.Search(len(l.items), func(i int) bool { return x.slab[l.items[i]].seq >= seq })
+	at := l.items[i]
+	l.items = slices.Delete(l.items, i, i+1)
+	if len(l.items) == 0 {
+		delete(x.queues, q)
+	}
+	x.slab[at] = entry{}
+	x.free = append(x.free, at)
+	x.count--
+	x.uncache(seq)
+}
+
+// keep puts a fresh body into RAM in place of the oldest there.
+func (x *index) keep(seq uint64, body []byte) {
+	if len(body) != protocol.EnvelopeSize {
+		return
+	}
+	if x.cache == nil {
+		x.cache = map[uint64][]byte{}
+	}
+	x.uncache(x.ring[x.turn])
+	x.ring[x.turn] = seq
+	x.turn = (x.turn + 1) % cacheSize
+	x.cache[seq] = body
+}
+
+// cached returns a copy-free body that is in RAM; it is not changed by anybody.
+func (x *index) cached(seq uint64) []byte { return x.cache[seq] }
+
+func (x *index) uncache(seq uint64) { delete(x.cache, seq) }

@@ -1,0 +1,111 @@
+package spool
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"kin/internal/disk"
+)
+
+// growStep is how much a segment is filled with zeros at a time: writing over what
+// is there is faster than extending.
+const growStep = 4 << 20
+
+// segment is a file of batches. id names its present life: the number of its first
+// batch, which no other life has.
+type segment struct {
+	file   disk.File
+	number uint32 // its place in memory, for entries
+	name   string
+
+	// Guarded by Spool.writing.
+	id   uint64
+	end  int64 // where the next batch goes
+	size int64 // of the file
+	last uint64
+
+	// Guarded by Spool.mu.
+	records int // in this life
+	gone    int // of them, erased, moved or expired
+	live    int64
+
+	reading sync.RWMutex // held to read; held fully when the file goes or begins another life
+	dirty   bool         // has zeroed salts that were not synced; guarded by Spool.writing
+}
+
+const segmentSuffix = ".seg"
+
+// newSegment begins a segment with batch numbers of its own: a spare file's new
+// life, or a new file.
+func (s *Spool) newSegment() (*segment, error) {
+	n := uint64(s.SegmentSize / boundary)
+	first, err := s.Reserve(n)
+	if err != nil {
+		return nil, fmt.Errorf("batch numbers: %w", err)
+	}
+	g := s.spare
+	if g != nil {
+		s.spare = nil
+		g.reading.Lock()
+		g.id, g.end, g.last = first, 0, first
+		g.reading.Unlock()
+		s.mu.Lock()
+		g.records, g.gone, g.live = 0, 0, 0
+		s.mu.Unlock()
+		return g, nil
+	}
+	name := filepath.Join(s.Dir, fmt.Sprintf("%016x%s", first, segmentSuffix))
+	f, err := s.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.FS.SyncDir(s.Dir); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return s.addSegment(&segment{file: f, name: name, id: first, last: first}), nil
+}
+
+func (s *Spool) addSegment(g *segment) *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.number = s.nextSeg
+	s.nextSeg++
+	s.segments[g.number] = g
+	return g
+}
+
+// grow fills the segment with zeros up to end at least.
+func (g *segment) grow(end, limit int64) error {
+	for g.size < end {
+		to := min(max(end, g.size+growStep), max(limit, end))
+		if _, err := g.file.WriteAt(make([]byte, to-g.size), g.size); err != nil {
+			return err
+		}
+		g.size = to
+	}
+	return nil
+}
+
+// segmentNames are the segment files in the folder, the oldest first.
+func (s *Spool) segmentNames() ([]string, error) {
+	names, err := s.FS.List(s.Dir)
+	names = slices.DeleteFunc(names, func(n string) bool {
+		_, err := strconv.ParseUint(strings.TrimSuffix(n, segmentSuffix), 16, 64)
+		return err != nil || !strings.HasSuffix(n, segmentSuffix)
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// lost counts a record that its segment no longer has. mu is held.
+func (s *Spool) lost(e *entry) {
+	if g := s.segments[e.segment]; g != nil {
+		g.gone++
+		g.live -= int64(bodySizes[e.class])
+	}
+}

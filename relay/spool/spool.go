@@ -1,0 +1,391 @@
+// Package spool is the relay's store of envelopes: durable, expiring, erasable.
+//
+// Open opens a spool and recovers what a crash left. Put answers when an envelope
+// is on the disk; Next reads what waits in a queue; Ack erases what was collected,
+// in place; Sweep destroys what has expired, whatever its count, by destroying the
+// key of its epoch. The format is docs/spool-format.md.
+//
+// Envelopes lie in append-only segments in the order of their arrival. One writer
+// gathers what waits into a batch, writes it once and syncs it once, and only then
+// answers. Nothing that was accepted is ever dropped to make room.
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"kin/internal/disk"
+	"kin/internal/slots"
+	"kin/protocol"
+)
+
+// QueueID is the SHA-256 of a queue's receiver id.
+type QueueID [32]byte
+
+// MessageID makes a PUT idempotent.
+type MessageID [16]byte
+
+// Config says how a spool works; it is not changed after Open.
+type Config struct {
+	FS    disk.FS
+	Dir   string      // made if there is none
+	Key   [32]byte    // authenticates batches, for as long as the relay lives; used for nothing else
+	Slots *slots.File // the keys of epochs; the caller closes it after Close
+
+	Epoch         time.Duration // the length of an epoch
+	SegmentSize   int64         // bytes; 64 MiB if 0
+	MaxUnread     int           // envelopes a queue; 128 if 0
+	UrgentReserve int           // of these, kept for urgent ones; 16 if 0
+	MaxMessages   int           // in all; 1 << 20 if 0
+
+	Reserve func(n uint64) (first uint64, err error) // reserves n batch numbers, durably, for ever
+	Ready   func([]QueueID)                          // told of queues that got something; must not block
+	Log     *slog.Logger
+}
+
+// Put is an envelope to be stored.
+type Put struct {
+	ID     MessageID
+	Expiry uint32 // the epoch at whose end it expires
+	Urgent bool
+	Body   []byte // protocol.EnvelopeSize or protocol.ChunkSize bytes; the spool's until done is called
+}
+
+// Record is a stored envelope.
+type Record struct {
+	Sequence uint64
+	Expiry   uint32
+	Urgent   bool
+	Body     []byte
+}
+
+// Errors of Put, Open and Sweep.
+var (
+	ErrFull     = errors.New("spool is full")
+	ErrClosed   = errors.New("spool is closed")
+	ErrConflict = errors.New("the message id was used for another envelope")
+	ErrExpiry   = errors.New("expiry is over or too far away")
+	ErrSize     = errors.New("not the size of an envelope or a chunk")
+	ErrClock    = errors.New("the clock is before 2024: nothing is expired")
+)
+
+// FullError is a queue that holds as much as it may.
+type FullError struct{ Wait time.Duration }
+
+func (e *FullError) Error() string { return "queue is full" }
+
+const (
+	maxEpochs = 337 // ahead of now: the longest class, rounded up
+	queueWait = 60 * time.Second
+)
+
+// firstTime is the earliest clock that is believed.
+var firstTime = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// EpochOf is the number of the epoch that a time falls into.
+func EpochOf(t time.Time, epoch time.Duration) uint32 {
+	return uint32(t.Unix() / int64(epoch/time.Second))
+}
+
+// Spool is an open spool. Its methods may be called by several goroutines.
+type Spool struct {
+	// Static.
+	Config
+	writer sync.WaitGroup
+
+	// writing is held for a commit, a sweep and a compaction; it guards the
+	// segments' ends and is taken before mu.
+	writing sync.Mutex
+	open    *segment // the segment that is written; nil before the first batch
+	spare   *segment // one that is used again
+	buf     []byte
+
+	mu       sync.Mutex // guards what follows
+	wake     *sync.Cond
+	epochs   *epochs
+	segments map[uint32]*segment
+	nextSeg  uint32
+	index    index
+	pending  []*pending
+	byID     map[pendingKey]*pending
+	waiting  map[QueueID]int // pending puts of a queue
+	zeros    []place         // salts to be overwritten
+	zeroSync bool            // the second is over: overwrite and sync them now
+	timer    *time.Timer
+	closed   bool
+}
+
+// pending is a put that is not on the disk.
+type pending struct {
+	queue QueueID
+	Put
+	seq  uint64 // of a copy; 0 for a new one
+	done []func(error)
+}
+
+type pendingKey struct {
+	queue QueueID
+	id    MessageID
+}
+
+// Open opens the spool in cfg.Dir and recovers what is there.
+func Open(cfg Config) (*Spool, error) {
+	if cfg.SegmentSize == 0 {
+		cfg.SegmentSize = 64 << 20
+	}
+	if cfg.MaxUnread == 0 {
+		cfg.MaxUnread, cfg.UrgentReserve = 128, 16
+	}
+	if cfg.MaxMessages == 0 {
+		cfg.MaxMessages = 1 << 20
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.SegmentSize < maxBatch {
+		return nil, fmt.Errorf("spool: segments of %d bytes; at least %d", cfg.SegmentSize, maxBatch)
+	}
+	s := &Spool{Config: cfg, segments: map[uint32]*segment{}, byID: map[pendingKey]*pending{}, waiting: map[QueueID]int{}}
+	s.wake = sync.NewCond(&s.mu)
+	s.index.queues = map[QueueID]*queue{}
+	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := cfg.FS.SyncDir(filepath.Dir(cfg.Dir)); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.epochs, err = loadEpochs(cfg.Slots); err != nil {
+		return nil, err
+	}
+	if err := s.recover(); err != nil {
+		s.closeFiles()
+		return nil, err
+	}
+	s.writer.Go(s.write)
+	return s, nil
+}
+
+// Put stores an envelope. done is called once: with nil after the sync that made
+// it durable, or with why it was refused. The same id with the same body is one
+// envelope, however often it is put, until it is erased or expires.
+func (s *Spool) Put(q QueueID, p Put, done func(error)) {
+	if err := s.put(q, p, done); err != nil {
+		done(err)
+	}
+}
+
+func (s *Spool) put(q QueueID, p Put, done func(error)) error {
+	if len(p.Body) != protocol.EnvelopeSize && len(p.Body) != protocol.ChunkSize {
+		return ErrSize
+	}
+	if now := EpochOf(time.Now(), s.Epoch); p.Expiry < now || p.Expiry > now+maxEpochs {
+		return ErrExpiry
+	}
+	for {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return ErrClosed
+		}
+		if same := s.byID[pendingKey{q, p.ID}]; same != nil {
+			defer s.mu.Unlock()
+			if string(same.Body) != string(p.Body) {
+				return ErrConflict
+			}
+			same.done = append(same.done, done)
+			return nil
+		}
+		e := s.index.find(q, p.ID)
+		if e == nil {
+			defer s.mu.Unlock()
+			return s.enqueue(q, p, done)
+		}
+		stored := *e
+		s.mu.Unlock()
+		body, err := s.body(&stored)
+		switch {
+		case err == nil && string(body) == string(p.Body):
+			done(nil)
+			return nil
+		case err == nil:
+			return ErrConflict
+		}
+		s.damaged(q, &stored) // and put anew
+	}
+}
+
+// enqueue hands a put to the writer. mu is held.
+func (s *Spool) enqueue(q QueueID, p Put, done func(error)) error {
+	room := s.MaxUnread
+	if !p.Urgent {
+		room -= s.UrgentReserve
+	}
+	if s.index.waiting(q)+s.waiting[q] >= room {
+		return &FullError{queueWait}
+	}
+	if s.index.count+len(s.pending) >= s.MaxMessages {
+		return ErrFull
+	}
+	r := &pending{queue: q, Put: p, done: []func(error){done}}
+	s.pending = append(s.pending, r)
+	s.byID[pendingKey{q, p.ID}] = r
+	s.waiting[q]++
+	s.wake.Signal()
+	return nil
+}
+
+// Next returns up to max records of a queue whose sequence is above after,
+// ascending. A damaged one is dropped and logged, never served.
+func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
+	var out []Record
+	for len(out) < max {
+		s.mu.Lock()
+		e := s.index.next(q, after)
+		if e == nil {
+			s.mu.Unlock()
+			break
+		}
+		stored, cached := *e, s.index.cached(e.seq)
+		s.mu.Unlock()
+		body, err := cached, error(nil)
+		if body == nil {
+			if body, err = s.body(&stored); err != nil {
+				if s.damaged(q, &stored) {
+					after = stored.seq
+				}
+				continue
+			}
+		}
+		after = stored.seq
+		out = append(out, Record{stored.seq, stored.epoch, stored.urgent(), body})
+	}
+	return out
+}
+
+// damaged drops a record that does not open, unless it was moved or erased
+// meanwhile. It tells whether the record was dropped or gone.
+func (s *Spool) damaged(q QueueID, stored *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.index.at(q, stored.seq)
+	if e == nil {
+		return true
+	}
+	if e.place != stored.place {
+		return false
+	}
+	s.Log.Error("a stored envelope was damaged and is lost")
+	s.erase(q, e)
+	return true
+}
+
+// Ack erases collected records; unknown sequences are ignored.
+func (s *Spool) Ack(q QueueID, sequences ...uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seq := range sequences {
+		if e := s.index.at(q, seq); e != nil {
+			s.erase(q, e)
+		}
+	}
+}
+
+// Cancel erases an envelope like Ack, whether it was there or not, and also one
+// that is still on its way to the disk.
+func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
+	s.mu.Lock()
+	if p := s.byID[pendingKey{q, id}]; p != nil {
+		p.done = append(p.done, func(error) { s.Cancel(q, id, done) })
+		s.mu.Unlock()
+		return
+	}
+	if e := s.index.find(q, id); e != nil {
+		s.erase(q, e)
+	}
+	s.mu.Unlock()
+	done(nil)
+}
+
+// Drop erases all that waits in a queue.
+func (s *Spool) Drop(q QueueID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		e := s.index.next(q, 0)
+		if e == nil {
+			return
+		}
+		s.erase(q, e)
+	}
+}
+
+// Waiting is how many records a queue holds.
+func (s *Spool) Waiting(q QueueID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.index.waiting(q)
+}
+
+// Stats are totals.
+type Stats struct {
+	Messages, Queues, Segments int
+	Bytes                      int64 // on the disk
+	Live                       int64 // of them, records that wait
+}
+
+// Stats returns totals.
+func (s *Spool) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Stats{Messages: s.index.count, Queues: len(s.index.queues), Segments: len(s.segments)}
+	for _, g := range s.segments {
+		st.Bytes += g.size
+		st.Live += g.live
+	}
+	return st
+}
+
+// Flush returns when all that was put and erased before is durable.
+func (s *Spool) Flush() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return errors.Join(s.commit(), s.syncZeros())
+}
+
+// Close commits what waits and closes the files.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.wake.Signal()
+	s.mu.Unlock()
+	s.writer.Wait()
+	err := s.Flush()
+	s.closeFiles()
+	s.epochs.forget()
+	return err
+}
+
+func (s *Spool) closeFiles() {
+	for _, g := range s.segments {
+		g.file.Close()
+	}
+}
+
+// Destroy removes a spool's files. The keys of its epochs are destroyed first, by
+// the caller.
+func Destroy(fsys disk.FS, dir string) error {
+	names, err := fsys.List(dir)
+	for _, n := range names {
+		err = errors.Join(err, fsys.Remove(filepath.Join(dir, n)))
+	}
+	return errors.Join(err, fsys.SyncDir(dir))
+}

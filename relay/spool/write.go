@@ -1,0 +1,308 @@
+package spool
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// syncWithin is how long a zeroed salt waits for its sync at most.
+const syncWithin = time.Second
+
+// write is the writer: it commits what waits, and sleeps when nothing does.
+func (s *Spool) write() {
+	for {
+		s.mu.Lock()
+		for len(s.pending) == 0 && !s.zeroSync && !s.closed {
+			s.wake.Wait()
+		}
+		if s.closed {
+			s.mu.Unlock()
+			return
+		}
+		zeros := s.zeroSync
+		s.mu.Unlock()
+		s.writing.Lock()
+		err := s.commit()
+		if zeros {
+			err = errors.Join(err, s.syncZeros())
+		}
+		s.writing.Unlock()
+		if err != nil {
+			s.Log.Error("the spool could not write", "error", err)
+		}
+	}
+}
+
+// erase takes a record out of the index and has its salt overwritten with the next
+// batch, and synced within a second. mu is held.
+func (s *Spool) erase(q QueueID, e *entry) {
+	s.lost(e)
+	s.zero(e.place)
+	s.index.remove(q, e)
+}
+
+// zero has a salt overwritten. mu is held.
+func (s *Spool) zero(p place) {
+	s.zeros = append(s.zeros, p)
+	if s.timer == nil && !s.closed {
+		s.timer = time.AfterFunc(syncWithin, func() {
+			s.mu.Lock()
+			s.zeroSync, s.timer = true, nil
+			s.wake.Signal()
+			s.mu.Unlock()
+		})
+	}
+}
+
+// writeZeros overwrites the salts that wait for it, neighbours in one write.
+// writing is held.
+func (s *Spool) writeZeros() error {
+	s.mu.Lock()
+	zeros := s.zeros
+	s.zeros = nil
+	s.mu.Unlock()
+	slices.SortFunc(zeros, func(a, b place) int { return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.salt, b.salt)) })
+	for len(zeros) > 0 {
+		run := 1
+		for run < len(zeros) && zeros[run].segment == zeros[0].segment && zeros[run].salt == zeros[run-1].salt+saltSize {
+			run++
+		}
+		s.mu.Lock()
+		g := s.segments[zeros[0].segment]
+		s.mu.Unlock()
+		if g != nil {
+			g.dirty = true
+			if _, err := g.file.WriteAt(make([]byte, run*saltSize), int64(zeros[0].salt)); err != nil {
+				s.mu.Lock()
+				s.zeros = append(s.zeros, zeros...) // tried again
+				s.mu.Unlock()
+				return err
+			}
+		}
+		zeros = zeros[run:]
+	}
+	return nil
+}
+
+// syncZeros makes every overwritten salt durable. writing is held.
+func (s *Spool) syncZeros() error {
+	s.mu.Lock()
+	s.zeroSync = false
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	dirty := make([]*segment, 0, len(s.segments))
+	for _, g := range s.segments {
+		dirty = append(dirty, g)
+	}
+	s.mu.Unlock()
+	err := s.writeZeros()
+	for _, g := range dirty {
+		if !g.dirty {
+			continue
+		}
+		if serr := g.file.Sync(); serr != nil {
+			err = errors.Join(err, serr)
+			continue
+		}
+		g.dirty = false
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.zeroSync = false
+		if s.timer == nil && !s.closed {
+			s.timer = time.AfterFunc(syncWithin, func() {
+				s.mu.Lock()
+				s.zeroSync, s.timer = true, nil
+				s.wake.Signal()
+				s.mu.Unlock()
+			})
+		}
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// commit writes what waits, in as many batches as it takes. writing is held.
+func (s *Spool) commit() error {
+	var errs []error
+	for {
+		s.mu.Lock()
+		batch := s.pending[:batchOf(s.pending)]
+		s.pending = s.pending[len(batch):]
+		s.mu.Unlock()
+		if len(batch) == 0 {
+			return errors.Join(errs...)
+		}
+		entries, err := s.append(batch)
+		if errors.Is(err, syscall.ENOSPC) {
+			err = errors.Join(ErrFull, err)
+		}
+		errs = append(errs, err)
+		s.answer(batch, entries, err)
+	}
+}
+
+// batchOf is how many of the puts make one batch.
+func batchOf(ps []*pending) (n int) {
+	bytes := boundary
+	for n < len(ps) && n < maxRecords {
+		bytes += batchRecord + saltSize + sealedHead + len(ps[n].Body) + 16
+		if bytes+boundary > maxBatch {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// answer indexes what was made durable, then tells everybody who waits.
+func (s *Spool) answer(batch []*pending, entries []entry, err error) {
+	s.mu.Lock()
+	var ready []QueueID
+	for i, p := range batch {
+		delete(s.byID, pendingKey{p.queue, p.ID})
+		if s.waiting[p.queue]--; s.waiting[p.queue] <= 0 {
+			delete(s.waiting, p.queue)
+		}
+		if err == nil {
+			s.index.add(p.queue, entries[i])
+			s.index.keep(entries[i].seq, p.Body)
+			ready = append(ready, p.queue)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range batch {
+		for _, done := range p.done {
+			done(err)
+		}
+	}
+	if s.Ready != nil && len(ready) > 0 {
+		s.Ready(ready)
+	}
+}
+
+// append seals a batch, writes it and syncs it. The keys of its epochs are durable
+// before. After an error the segment is left behind: what a failed sync wrote is
+// not known. writing is held.
+func (s *Spool) append(batch []*pending) ([]entry, error) {
+	l := layout{}
+	keys := make([]*epochKey, len(batch))
+	s.mu.Lock()
+	for i, p := range batch {
+		k, err := s.epochs.take(p.Expiry)
+		if err != nil {
+			s.mu.Unlock()
+			return nil, err
+		}
+		keys[i] = k
+		l.epochs = append(l.epochs, p.Expiry)
+		l.classes = append(l.classes, classOf(p.Body))
+	}
+	s.mu.Unlock()
+	bodies, length := l.bodies()
+	g := s.open
+	if g == nil || g.end+int64(length) > s.SegmentSize {
+		var err error
+		if g, err = s.newSegment(); err != nil {
+			return nil, err
+		}
+		s.open = g
+	}
+	l.segment, l.number = g.id, g.last
+	entries, err := s.sealBatch(g, &l, keys, bodies, length, batch)
+	if err == nil {
+		err = s.writeZeros()
+	}
+	if err == nil {
+		err = g.grow(g.end+int64(length), s.SegmentSize)
+	}
+	if err == nil {
+		_, err = g.file.WriteAt(s.buf[:length], g.end)
+	}
+	if err == nil {
+		err = g.file.Sync()
+	}
+	if err != nil {
+		s.open = nil
+		return nil, err
+	}
+	g.dirty = false
+	s.mu.Lock()
+	g.records += len(batch)
+	for i := range entries {
+		g.live += int64(bodySizes[entries[i].class])
+	}
+	s.mu.Unlock()
+	g.end += int64(length)
+	g.last++
+	return entries, nil
+}
+
+// sealBatch lays a batch out in buf.
+func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int, length int, batch []*pending) ([]entry, error) {
+	if cap(s.buf) < length {
+		s.buf = make([]byte, max(length, maxBatch))
+	}
+	b := s.buf[:length]
+	clear(b[:l.header(0)])
+	l.putHead(b, &s.Key)
+	n := len(batch)
+	rand.Read(b[l.salt(0):l.salt(n)])
+	entries := make([]entry, n)
+	end := 0
+	for i, p := range batch {
+		r := record{p.queue, p.seq, p.ID, p.Expiry, 0}
+		if r.seq == 0 {
+			r.seq = l.number<<16 | uint64(i)
+		}
+		if p.Urgent {
+			r.flags = flagUrgent
+		}
+		salt := l.salt(i)
+		k := recordKey(&keys[i].key, b[salt:salt+saltSize], l.segment, l.number, i)
+		sealPart(b[l.header(i):], &k, headerNonce, r.marshal())
+		sealPart(b[bodies[i]:], &k, bodyNonce, p.Body)
+		clear(k[:])
+		entries[i] = entry{id: p.ID, place: place{g.number, uint32(g.end) + uint32(salt)}, seq: r.seq,
+			body: uint32(g.end) + uint32(bodies[i]), batch: uint32(l.number - g.id), epoch: p.Expiry,
+			index: uint16(i), class: l.classes[i], flags: r.flags}
+		end = bodies[i] + l.bodySize(i)
+	}
+	clear(b[end:])
+	return entries, nil
+}
+
+// body reads and opens a record's body.
+func (s *Spool) body(e *entry) ([]byte, error) {
+	s.mu.Lock()
+	g := s.segments[e.segment]
+	k := s.epochs.keys[e.epoch]
+	if g == nil || k == nil {
+		s.mu.Unlock()
+		return nil, errGone
+	}
+	epochKey := k.key
+	s.mu.Unlock()
+	defer clear(epochKey[:])
+	g.reading.RLock()
+	defer g.reading.RUnlock()
+	var salt [saltSize]byte
+	if _, err := g.file.ReadAt(salt[:], int64(e.salt)); err != nil {
+		return nil, err
+	}
+	sealed := make([]byte, bodySizes[e.class]+16)
+	if _, err := g.file.ReadAt(sealed, int64(e.body)); err != nil {
+		return nil, err
+	}
+	key := recordKey(&epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
+	defer clear(key[:])
+	return openPart(&key, bodyNonce, sealed)
+}
+
+var errGone = errors.New("the record's key or segment is gone")

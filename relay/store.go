@@ -1,0 +1,381 @@
+package relay
+
+import (
+	"crypto/ecdh"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/time/rate"
+
+	"kin/protocol"
+	"kin/relay/spool"
+)
+
+// hash names what the relay keeps about an id: no id is on the disk.
+type hash [32]byte
+
+func hashOf(id protocol.ID) hash { return sha256.Sum256(id[:]) }
+
+// keys are the relay's own, made at its first start.
+type keys struct {
+	Static  [32]byte // RS, private
+	IDs     [32]byte // the secret that queue ids follow from
+	Spool   [32]byte
+	Numbers uint64 // batch numbers that were given out
+}
+
+// queue is a queue's record. It is changed with store.mu held.
+type queue struct {
+	Receiver  hash
+	Sender    hash
+	Key       [32]byte  // the receiver's
+	SenderKey *[32]byte `json:",omitempty"`
+	Claim     *[32]byte `json:",omitempty"` // its hash
+	Day       uint32    // of the last use
+	Gone      bool      `json:",omitempty"` // deleted; kept for the invite's sake
+	Invite    *invite   `json:",omitempty"`
+
+	used  bool // Day is not written yet
+	paced *rate.Limiter
+}
+
+// invite is what was offered on a queue.
+type invite struct {
+	Location hash
+	Blob     []byte `json:",omitempty"`
+	TTL      uint32
+	Expires  int64 // Unix seconds, the end of an epoch
+	State    protocol.InviteState
+	Fetches  uint8
+	Tries    uint8
+}
+
+func (i *invite) state(now time.Time) protocol.InviteState {
+	if i.State == protocol.InviteOpen && now.Unix() >= i.Expires {
+		return protocol.InviteExpired
+	}
+	return i.State
+}
+
+type ticket struct {
+	Expires int64
+	Key     *[32]byte `json:",omitempty"` // H of the receiver's key that used it
+}
+
+type grant struct {
+	Name    string // the first characters of its hash
+	Total   int
+	Left    int
+	Made    int64
+	Expires int64
+	Revoked bool
+}
+
+// store holds queues, grants, tickets and invites: few and long-lived. Queues are
+// in RAM too.
+type store struct {
+	db     *bbolt.DB
+	keys   keys
+	static *ecdh.PrivateKey
+
+	mu        sync.Mutex
+	receivers map[hash]*queue
+	senders   map[hash]*queue
+	locations map[hash]*queue
+}
+
+var (
+	bucketKeys    = []byte("keys")
+	bucketQueues  = []byte("queues")
+	bucketTickets = []byte("tickets")
+	bucketGrants  = []byte("grants")
+)
+
+// ErrInUse is returned by Open for a folder that another relay has open.
+var ErrInUse = errors.New("another relay has this data folder open")
+
+func openStore(name string) (*store, error) {
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{Timeout: time.Second})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, ErrInUse
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &store{db: db, receivers: map[hash]*queue{}, senders: map[hash]*queue{}, locations: map[hash]*queue{}}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range [][]byte{bucketKeys, bucketQueues, bucketTickets, bucketGrants} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		if b := tx.Bucket(bucketKeys).Get(bucketKeys); b != nil {
+			return json.Unmarshal(b, &s.keys)
+		}
+		rand.Read(s.keys.Static[:])
+		rand.Read(s.keys.IDs[:])
+		rand.Read(s.keys.Spool[:])
+		return s.putKeys(tx)
+	})
+	if err == nil {
+		err = s.load()
+	}
+	if err == nil {
+		s.static, err = ecdh.X25519().NewPrivateKey(s.keys.Static[:])
+	}
+	if err != nil {
+		db.Close()
+		return nil, fmt.Errorf("relay.db: %w", err)
+	}
+	return s, nil
+}
+
+func (s *store) putKeys(tx *bbolt.Tx) error { return put(tx, bucketKeys, bucketKeys, &s.keys) }
+
+func put(tx *bbolt.Tx, bucket, key []byte, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucket).Put(key, b)
+}
+
+func get[T any](tx *bbolt.Tx, bucket, key []byte) (*T, error) {
+	b := tx.Bucket(bucket).Get(key)
+	if b == nil {
+		return nil, nil
+	}
+	v := new(T)
+	return v, json.Unmarshal(b, v)
+}
+
+func (s *store) load() error {
+	return s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketQueues).ForEach(func(_, b []byte) error {
+			q := new(queue)
+			if err := json.Unmarshal(b, q); err != nil {
+				return err
+			}
+			s.index(q)
+			return nil
+		})
+	})
+}
+
+// index makes a queue findable. mu is held, or nobody else is there.
+func (s *store) index(q *queue) {
+	s.receivers[q.Receiver], s.senders[q.Sender] = q, q
+	if q.Invite != nil {
+		s.locations[q.Invite.Location] = q
+	}
+}
+
+func (s *store) unindex(q *queue) {
+	delete(s.receivers, q.Receiver)
+	delete(s.senders, q.Sender)
+	if q.Invite != nil {
+		delete(s.locations, q.Invite.Location)
+	}
+}
+
+// change makes next the record in place of q, durably. mu is held.
+func (s *store) change(q, next *queue, more ...func(*bbolt.Tx) error) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		for _, f := range more {
+			if err := f(tx); err != nil {
+				return err
+			}
+		}
+		return put(tx, bucketQueues, next.Receiver[:], next)
+	})
+	if err == nil {
+		*q = *next
+		s.index(q)
+	}
+	return err
+}
+
+// delete removes a record. mu is held.
+func (s *store) delete(q *queue) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketQueues).Delete(q.Receiver[:]) })
+	if err == nil {
+		s.unindex(q)
+	}
+	return err
+}
+
+// reserve gives out batch numbers for the spool, once for ever.
+func (s *store) reserve(n uint64) (first uint64, err error) {
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		next := s.keys
+		first = next.Numbers + 1
+		next.Numbers += n
+		if err := put(tx, bucketKeys, bucketKeys, &next); err != nil {
+			return err
+		}
+		s.keys.Numbers = next.Numbers
+		return nil
+	})
+	return first, err
+}
+
+// ids are a queue's receiver and sender id: the same ticket and key have the same.
+func (s *store) ids(t protocol.ID, key [32]byte) (receiver, sender protocol.ID) {
+	b := protocol.Expand(protocol.Extract(s.keys.IDs[:], protocol.LP(t[:], key[:])), "kin/1 ids", 2*protocol.IDSize)
+	return protocol.ID(b), protocol.ID(b[protocol.IDSize:])
+}
+
+func (q *queue) spoolID() spool.QueueID { return spool.QueueID(q.Receiver) }
+
+func today(now time.Time) uint32 { return uint32(max(0, now.Unix()) / 86400) }
+
+// find returns a copy of the record that a map has for an id, and notes the day; it
+// is written with the next sweep. ok: the queue is there.
+func (s *store) find(m map[hash]*queue, id protocol.ID) (q queue, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := m[hashOf(id)]
+	if r == nil {
+		return queue{}, false
+	}
+	if d := today(time.Now()); d != r.Day {
+		r.Day, r.used = d, true
+	}
+	if r.paced == nil {
+		r.paced = rate.NewLimiter(sendRate, sendBurst)
+	}
+	return *r, !r.Gone
+}
+
+// sweep forgets tickets that expired, and deleted queues whose invite did.
+func (s *store) sweep(now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var gone []*queue
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		for _, q := range s.receivers {
+			switch {
+			case q.Gone && (q.Invite == nil || now.Unix() >= q.Invite.Expires):
+				gone = append(gone, q)
+				if err := tx.Bucket(bucketQueues).Delete(q.Receiver[:]); err != nil {
+					return err
+				}
+			case q.Invite != nil && q.Invite.Blob != nil && now.Unix() >= q.Invite.Expires:
+				q.Invite.Blob, q.used = nil, true
+				fallthrough
+			case q.used:
+				if err := put(tx, bucketQueues, q.Receiver[:], q); err != nil {
+					return err
+				}
+				q.used = false
+			}
+		}
+		c := tx.Bucket(bucketTickets).Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			var t ticket
+			if err := json.Unmarshal(v, &t); err != nil {
+				return err
+			}
+			if now.Unix() >= t.Expires {
+				if err := c.Delete(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		for _, q := range gone {
+			s.unindex(q)
+		}
+	}
+	return err
+}
+
+// newGrant makes a grant of so many queues.
+func (s *store) newGrant(queues int, life time.Duration, now time.Time) (protocol.ID, error) {
+	var id protocol.ID
+	rand.Read(id[:])
+	h := hashOf(id)
+	g := &grant{Name: fmt.Sprintf("%x", h[:4]), Total: queues, Left: queues, Made: now.Unix() / 86400 * 86400, Expires: now.Add(life).Unix()}
+	return id, s.db.Update(func(tx *bbolt.Tx) error { return put(tx, bucketGrants, h[:], g) })
+}
+
+func (s *store) grants() ([]grant, error) {
+	var out []grant
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketGrants).ForEach(func(_, b []byte) error {
+			var g grant
+			err := json.Unmarshal(b, &g)
+			out = append(out, g)
+			return err
+		})
+	})
+	return out, err
+}
+
+// ErrNoGrant is returned for a grant that is not there.
+var ErrNoGrant = errors.New("no such grant")
+
+func (s *store) revokeGrant(name string) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketGrants).Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			var g grant
+			if err := json.Unmarshal(v, &g); err != nil {
+				return err
+			}
+			if g.Name == name {
+				g.Revoked = true
+				return put(tx, bucketGrants, append([]byte{}, k...), &g)
+			}
+		}
+		return fmt.Errorf("%w: %q", ErrNoGrant, name)
+	})
+}
+
+const ticketLife = 30 * 24 * time.Hour
+
+// issue inserts the tickets that are missing and charges the grant for them, in one
+// commit.
+func (s *store) issue(id protocol.ID, hashes [][32]byte, now time.Time) (left int, code protocol.Code, err error) {
+	h := hashOf(id)
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		g, err := get[grant](tx, bucketGrants, h[:])
+		if err != nil {
+			return err
+		}
+		if g == nil || g.Revoked || now.Unix() >= g.Expires {
+			code = protocol.CodeGrant
+			return nil
+		}
+		var missing [][32]byte
+		for _, t := range hashes {
+			if tx.Bucket(bucketTickets).Get(t[:]) == nil {
+				missing = append(missing, t)
+			}
+		}
+		if len(missing) > g.Left {
+			code = protocol.CodeGrant
+			return nil
+		}
+		g.Left -= len(missing)
+		left = g.Left
+		if len(missing) == 0 {
+			return nil
+		}
+		for _, t := range missing {
+			if err := put(tx, bucketTickets, t[:], &ticket{Expires: now.Add(ticketLife).Unix()}); err != nil {
+				return err
+			}
+		}
+		return put(tx, bucketGrants, h[:], g)
+	})
+	return left, code, err
+}

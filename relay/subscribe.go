@@ -1,0 +1,145 @@
+package relay
+
+import (
+	"slices"
+	"time"
+
+	"kin/protocol"
+	"kin/relay/spool"
+)
+
+// subscription is a queue that a session reads. The session's mu guards it.
+type subscription struct {
+	// Static.
+	session  *session
+	receiver protocol.ID
+	queue    spool.QueueID
+	handle   uint16
+
+	after   uint64   // the last sequence that was sent
+	unacked []uint64 // sent and not erased, at most a window
+	dirty   bool     // there may be more
+}
+
+// sub subscribes to queues. One that the session reads already keeps its handle and
+// gets fresh counts.
+func (s *session) sub(c *protocol.Sub) {
+	out := &protocol.Subbed{Corr: c.Corr.Number()}
+	var fresh []*subscription
+	for i, id := range c.Queues {
+		q, ok := s.relay.store.find(s.relay.store.receivers, id)
+		a := protocol.Subscription{}
+		switch {
+		case !ok:
+			a.Code = protocol.CodeUnknownQueue
+		case !s.proved(q.Key, c.Proofs[i], c.Corr, c):
+			a.Code = protocol.CodeProof
+		default:
+			sub, code := s.subscribe(id, q.spoolID())
+			if a.Code = code; code != protocol.CodeOK {
+				break
+			}
+			fresh = append(fresh, sub)
+			a.Handle, a.Waiting = sub.handle, uint32(s.relay.spool.Waiting(sub.queue))
+			if q.Invite != nil {
+				a.Invite, a.Fetches, a.Tries = q.Invite.state(time.Now()), q.Invite.Fetches, q.Invite.Tries
+			}
+		}
+		out.Queues = append(out.Queues, a)
+	}
+	s.answer(out)
+	for _, sub := range fresh {
+		s.wakeUp(sub)
+	}
+}
+
+// subscribe finds or makes the session's subscription to a queue.
+func (s *session) subscribe(id protocol.ID, q spool.QueueID) (*subscription, protocol.Code) {
+	r := s.relay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.subs {
+		if sub.receiver == id {
+			return sub, protocol.CodeOK
+		}
+	}
+	if len(r.subs[q]) >= subscribers || s.last == 1<<16-1 {
+		return nil, protocol.CodeSubscribers
+	}
+	s.last++
+	sub := &subscription{session: s, receiver: id, queue: q, handle: s.last}
+	if s.subs == nil { // the session has ended
+		return nil, protocol.CodeInternal
+	}
+	s.subs[sub.handle] = sub
+	r.subs[q] = append(r.subs[q], sub)
+	return sub, protocol.CodeOK
+}
+
+func (r *Relay) unsubscribe(sub *subscription) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left := slices.DeleteFunc(slices.Clone(r.subs[sub.queue]), func(o *subscription) bool { return o == sub })
+	if len(left) == 0 {
+		delete(r.subs, sub.queue)
+	} else {
+		r.subs[sub.queue] = left
+	}
+}
+
+func (s *session) unsub(c *protocol.Unsub) {
+	s.mu.Lock()
+	sub := s.subs[c.Handle]
+	delete(s.subs, c.Handle)
+	s.mu.Unlock()
+	if sub == nil {
+		s.refuse(c.Corr, protocol.CodeUnknownQueue, 0)
+		return
+	}
+	s.relay.unsubscribe(sub)
+	s.ok(c.Corr)
+}
+
+// ack erases collected envelopes. It is not answered.
+func (s *session) ack(c *protocol.Ack) {
+	s.mu.Lock()
+	sub := s.subs[c.Handle]
+	if sub == nil {
+		s.mu.Unlock()
+		return
+	}
+	var seqs []uint64
+	for _, seq := range c.Sequences {
+		if i := slices.Index(sub.unacked, seq); i >= 0 { // only what was sent to it
+			sub.unacked = slices.Delete(sub.unacked, i, i+1)
+			seqs = append(seqs, seq)
+		}
+	}
+	s.mu.Unlock()
+	s.relay.spool.Ack(sub.queue, seqs...)
+	s.wakeUp(sub)
+}
+
+// ready is told by the spool which queues got something.
+func (r *Relay) ready(queues []spool.QueueID) {
+	for _, q := range queues {
+		r.mu.Lock()
+		subs := r.subs[q]
+		r.mu.Unlock()
+		for _, sub := range subs {
+			sub.session.wakeUp(sub)
+		}
+	}
+}
+
+// tell tells a queue's subscribers that its invite changed.
+func (r *Relay) tell(q *queue) {
+	r.mu.Lock()
+	subs := r.subs[q.spoolID()]
+	r.mu.Unlock()
+	for _, sub := range subs {
+		sub.session.answer(&protocol.Tried{Handle: sub.handle, Invite: q.Invite.state(time.Now()), Fetches: q.Invite.Fetches, Tries: q.Invite.Tries})
+	}
+}

@@ -1,0 +1,140 @@
+package relay
+
+import (
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"kin/protocol"
+	"kin/relay/spool"
+)
+
+// answer hands a frame to the writer.
+func (s *session) answer(a protocol.Answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.out = s.link.Seal(s.out, a.Type(), a.Body())
+	s.startWriter()
+}
+
+func (s *session) ok(n protocol.Corr) { s.answer(&protocol.OK{Corr: n.Number()}) }
+
+func (s *session) refuse(n protocol.Corr, code protocol.Code, wait time.Duration) {
+	s.answer(&protocol.Error{Corr: n.Number(), Code: code, Wait: uint32((wait + time.Second - 1) / time.Second)})
+}
+
+// throttle has the reader wait while the writer has too much to write.
+func (s *session) throttle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.out) > outLimit && !s.closed {
+		s.room.Wait()
+	}
+}
+
+// wakeUp tells the session that a subscription may have something.
+func (s *session) wakeUp(sub *subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		sub.dirty = true
+		s.startWriter()
+	}
+}
+
+// startWriter starts the writer if it does not run. mu is held.
+func (s *session) startWriter() {
+	if !s.writing {
+		s.writing = true
+		s.relay.work.Add(1)
+		go s.write()
+	}
+}
+
+// write writes what waits, then what the subscriptions have, until there is
+// nothing: one coalesced write at a time.
+func (s *session) write() {
+	defer s.relay.work.Done()
+	var spare []byte
+	for {
+		s.mu.Lock()
+		if len(s.out) == 0 {
+			s.push()
+		}
+		if len(s.out) == 0 || s.closed {
+			s.writing = false
+			s.out = nil
+			s.room.Broadcast()
+			s.mu.Unlock()
+			return
+		}
+		b := s.out
+		s.out = spare[:0]
+		s.room.Broadcast()
+		s.mu.Unlock()
+		s.ws.SetWriteDeadline(time.Now().Add(writeWait))
+		for len(b) > 0 {
+			n := wireMessage(b)
+			if s.ws.WriteMessage(websocket.BinaryMessage, b[:n]) != nil {
+				s.ws.Close() // the reader then ends
+				s.mu.Lock()
+				s.closed, s.writing = true, false
+				s.room.Broadcast()
+				s.mu.Unlock()
+				return
+			}
+			b = b[n:]
+		}
+		spare = b[:0:0]
+	}
+}
+
+// wireMessage is how many bytes of whole frames one websocket message takes.
+func wireMessage(b []byte) (n int) {
+	for n < len(b) {
+		size, _ := protocol.SealedSize(b[n])
+		if n > 0 && n+1+size > protocol.MaxWireMessage {
+			break
+		}
+		n += 1 + size
+	}
+	return n
+}
+
+// push seals what the subscriptions have, within their windows. mu is held, but
+// not while the spool is read.
+func (s *session) push() {
+	for _, sub := range s.subs {
+		if !sub.dirty || len(s.out) > pushLimit {
+			continue
+		}
+		room := protocol.Window - len(sub.unacked)
+		if sub.dirty = false; room <= 0 {
+			continue
+		}
+		after := sub.after
+		s.mu.Unlock()
+		records := s.relay.spool.Next(sub.queue, after, room)
+		s.mu.Lock()
+		if s.closed {
+			return
+		}
+		for _, r := range records {
+			s.seal(sub, r)
+		}
+		sub.dirty = sub.dirty || len(records) == room
+	}
+}
+
+func (s *session) seal(sub *subscription, r spool.Record) {
+	m := protocol.Msg{Handle: sub.handle, Sequence: r.Sequence}
+	if r.Urgent {
+		m.Flags = protocol.FlagUrgent
+	}
+	s.out = s.link.Seal(s.out, m.Type(), m.Head(), r.Body)
+	sub.after = r.Sequence
+	sub.unacked = append(sub.unacked, r.Sequence)
+}
