@@ -73,7 +73,7 @@ func (p *Profile) Contacts() ([]Contact, error) {
 		}
 		unread := map[id]int{}
 		err = eachRecord(w, tableMessage, func(key []byte, r *row) error {
-			if r.In && !r.Shown && r.complete() {
+			if r.isNew() {
 				unread[id(key)]++
 			}
 			return nil

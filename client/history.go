@@ -115,21 +115,31 @@ func (r *row) status(w *work, c *contact) Status {
 	return st
 }
 
+// countNew counts the new messages of a contact, or of all.
+func (p *Profile) countNew(who id) (n int, urgent bool, err error) {
+	err = p.view(func(w *work) error {
+		rows, _, err := w.rows(who, (*row).isNew)
+		for _, r := range rows {
+			urgent = urgent || r.Urgent
+		}
+		n = len(rows)
+		return err
+	})
+	return n, urgent, err
+}
+
+// isNew tells whether a row was not shown yet and can be.
+func (r *row) isNew() bool { return r.In && !r.Shown && r.complete() }
+
 // showNew passes the new messages of a contact, or of all, to show, and notes that
 // they were shown if it returns nil: all within the profile's lock, so that each
 // is shown once, by one process.
 func (p *Profile) showNew(who id, show func([]Message) error) (n int, err error) {
-	fresh := func(r *row) bool { return r.In && !r.Shown && r.complete() }
-	err = p.view(func(w *work) error {
-		rows, _, err := w.rows(who, fresh)
-		n = len(rows)
-		return err
-	})
-	if err != nil || n == 0 {
+	if n, _, err = p.countNew(who); err != nil || n == 0 {
 		return 0, err
 	}
 	err = p.update(nil, func(w *work) error {
-		rows, contacts, err := w.rows(who, fresh)
+		rows, contacts, err := w.rows(who, (*row).isNew)
 		if n = len(rows); err != nil || n == 0 {
 			return err
 		}

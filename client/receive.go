@@ -32,6 +32,16 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 	var total Report
 	var err error
 	switch {
+	case o.Follow && o.Announce != nil:
+		before := 0
+		err = p.follow(ctx, &total, func() error {
+			n, urgent, err := p.countNew(who)
+			if err == nil && n > before {
+				o.Announce(n, urgent)
+			}
+			before = n
+			return err
+		})
 	case o.Follow:
 		err = p.follow(ctx, &total, func() error {
 			_, err := p.showNew(who, show)
@@ -57,6 +67,22 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 		err = p.stopped(who, &total)
 	}
 	return total, err
+}
+
+// ShowNew passes new messages that are in the profile already to show, as Receive
+// does.
+func (p *Profile) ShowNew(label string, show func([]Message) error) (n int, err error) {
+	var who id
+	if err := p.view(func(w *work) error {
+		c, err := w.guess(label)
+		if err == nil {
+			who = c.ID
+		}
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	return p.showNew(who, show)
 }
 
 // follow stays connected until the context ends. An error that connecting anew

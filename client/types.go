@@ -151,6 +151,10 @@ type ReceiveOptions struct {
 	Contact string        // exact label or a prefix of one; "" for all
 	Follow  bool          // until the context ends
 	Wait    time.Duration // until a message or this long
+
+	// Announce, with Follow, is told how many new messages wait, and whether one is
+	// urgent, in place of their being shown.
+	Announce func(n int, urgent bool)
 }
 
 // Sentinels that callers branch on; cmd/kin gives each an exit code.

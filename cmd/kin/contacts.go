@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kin/client"
+	"kin/internal/safe"
+)
+
+func (a *app) contactsCommand() *cobra.Command {
+	c := a.command("contacts", "", exactly(0), func(ctx context.Context, _ []string) error {
+		p, err := a.open(ctx)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		contacts, err := p.Contacts()
+		if err != nil {
+			return err
+		}
+		if a.flags.json {
+			for _, c := range contacts {
+				if err := a.json(contactObject(c)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if len(contacts) == 0 {
+			a.tell("contacts.none")
+		}
+		return a.printColumns(a.contactRows(contacts))
+	})
+	c.Aliases = []string{"list"}
+	return c
+}
+
+func (a *app) contactRows(contacts []client.Contact) (rows [][]string) {
+	for _, c := range contacts {
+		row := []string{safe.Line(c.Label), a.contactState(c), a.t("contacts.unread", c.Unread)}
+		if c.CallsThemself != "" && c.CallsThemself != c.Label {
+			row = append(row, a.t("contacts.calls", c.CallsThemself))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (a *app) contactState(c client.Contact) string {
+	switch {
+	case c.Stopped:
+		return a.t("contacts.stopped")
+	case c.MustAccept:
+		return a.t("contacts.must-accept")
+	case c.Joined:
+		return a.checked(c.IdentityChecked)
+	case c.Invited:
+		return a.t("contacts.invited")
+	}
+	return a.t("contacts.not-joined")
+}
+
+func (a *app) renameCommand() *cobra.Command {
+	return a.command("rename", "OLD NEW", exactly(2), func(ctx context.Context, args []string) error {
+		return a.withContact(ctx, "renamed", args[1], func(p *client.Profile) error { return p.Rename(args[0], args[1]) })
+	})
+}
+
+func (a *app) removeCommand() *cobra.Command {
+	return a.command("remove", "CONTACT", exactly(1), func(ctx context.Context, args []string) error {
+		return a.withContact(ctx, "removed", args[0], func(p *client.Profile) error { return p.Remove(ctx, args[0]) })
+	})
+}
+
+// withContact does something to a contact and says that it is done.
+func (a *app) withContact(ctx context.Context, done, label string, f func(*client.Profile) error) error {
+	p, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := f(p); err != nil {
+		return err
+	}
+	if a.flags.json {
+		return a.json(doneJSON{1, done, label})
+	}
+	a.tell("contacts."+done, label)
+	return nil
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	var ok, accept bool
+	c := a.command("check", "CONTACT", exactly(1), func(ctx context.Context, args []string) error {
+		if ok && accept {
+			return a.usage("check.both")
+		}
+		switch {
+		case ok:
+			return a.withContact(ctx, "checked", args[0], func(p *client.Profile) error { return p.SetChecked(args[0]) })
+		case accept:
+			return a.withContact(ctx, "accepted", args[0], func(p *client.Profile) error { return p.Accept(args[0]) })
+		}
+		return a.showDigits(ctx, args[0])
+	})
+	c.Flags().BoolVar(&ok, "ok", false, a.t("flag.check.ok"))
+	c.Flags().BoolVar(&accept, "accept", false, a.t("flag.check.accept"))
+	return c
+}
+
+// showDigits shows the 60 digits, in rows of four groups.
+func (a *app) showDigits(ctx context.Context, label string) error {
+	p, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	digits, c, err := p.Digits(label)
+	if err != nil {
+		return err
+	}
+	if a.flags.json {
+		return a.json(checkJSON{1, "check", c.Label, digits, c.IdentityChecked})
+	}
+	const row = 4 * 6 // four groups of five digits and a space
+	for len(digits) > 0 {
+		n := min(row, len(digits))
+		fmt.Fprintln(a.out, strings.TrimSpace(digits[:n]))
+		digits = digits[n:]
+	}
+	a.tell("check.compare", c.Label)
+	a.tell("check.state", c.Label, a.checked(c.IdentityChecked))
+	a.hint("check.next", c.Label)
+	return nil
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kin/client"
+	"kin/internal/safe"
+)
+
+// start is kin alone: the first run, or a contact to talk with.
+func (a *app) start(ctx context.Context, root *cobra.Command) error {
+	t := a.terminal()
+	if t == nil || a.flags.json {
+		a.help(a.err, root)
+		return a.usage("start.no-terminal")
+	}
+	dir, err := a.profile()
+	if err != nil {
+		return err
+	}
+	if !client.Exists(dir) {
+		t.write(a.t("start.welcome") + "\n\n")
+		inv, err := a.readInvite(ctx, nil)
+		if err != nil {
+			return err
+		}
+		if err := a.join(ctx, inv, "", ""); err != nil {
+			return err
+		}
+	}
+	p, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	for {
+		label, err := a.choose(ctx, t, p)
+		if err != nil || label == "" {
+			return err
+		}
+		if err := a.converse(ctx, t, p, label); err != nil {
+			return err
+		}
+		if contacts, err := p.Contacts(); err != nil || len(contacts) < 2 {
+			return err
+		}
+	}
+}
+
+// choose asks for a contact by number; the only one needs no question.
+func (a *app) choose(ctx context.Context, t *terminal, p *client.Profile) (string, error) {
+	contacts, err := p.Contacts()
+	if err != nil {
+		return "", err
+	}
+	if len(contacts) == 0 {
+		a.tell("contacts.none")
+		return "", nil
+	}
+	if len(contacts) == 1 {
+		return contacts[0].Label, nil
+	}
+	rows := a.contactRows(contacts)
+	for i := range rows {
+		rows[i] = append([]string{strconv.Itoa(i + 1)}, rows[i]...)
+	}
+	for {
+		t.write(strings.Join(columns(rows), "\n") + "\n")
+		answer, err := t.line(ctx, a.t("start.choose"))
+		if answer = strings.TrimSpace(answer); err != nil || answer == "" || answer == "/q" {
+			return "", nil
+		}
+		if n, err := strconv.Atoi(answer); err == nil && n >= 1 && n <= len(contacts) {
+			return contacts[n-1].Label, nil
+		}
+		t.write(a.t("start.no-such", answer) + "\n")
+	}
+}
+
+// shownAtFirst is how many messages a conversation begins with.
+const shownAtFirst = 10
+
+// converse is a conversation, line by line: a line is sent, a blank one shows what
+// is new, /q ends it. What comes meanwhile announces itself with a fixed line.
+func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, label string) error {
+	if s := a.screen(); s != nil {
+		a.enter(s)
+		defer s.leave()
+	}
+	show := func(ms []client.Message) error {
+		width, _ := t.size()
+		for _, line := range a.allLines(ms) {
+			t.write(strings.Join(wrap(line, width-1), "\n") + "\n")
+		}
+		return nil
+	}
+	past, err := p.History(label)
+	if err != nil {
+		return err
+	}
+	t.write(a.t("conversation.with", label) + "\n\n")
+	show(past[max(0, len(past)-shownAtFirst):])
+	if _, err := p.ShowNew(label, func([]client.Message) error { return nil }); err != nil { // they stand above
+		return err
+	}
+	t.write(a.t("conversation.how") + "\n")
+
+	following, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.Receive(following, client.ReceiveOptions{Follow: true, Announce: func(_ int, urgent bool) {
+			if urgent {
+				t.write(bell)
+			}
+			t.write("\n" + a.t("conversation.new") + "\n")
+		}}, nil)
+		ended <- err
+	}()
+	err = a.talk(ctx, t, p, label, show)
+	stop()
+	return errors.Join(err, <-ended)
+}
+
+func (a *app) talk(ctx context.Context, t *terminal, p *client.Profile, label string, show func([]client.Message) error) error {
+	for {
+		line, err := t.line(ctx, "> ")
+		if errors.Is(err, errAborted) {
+			return nil
+		}
+		if err != nil {
+			t.write(safe.Line(err.Error()) + "\n")
+			continue
+		}
+		switch strings.TrimSpace(line) {
+		case "/q":
+			return nil
+		case "":
+			if n, err := p.ShowNew(label, show); err != nil {
+				return err
+			} else if n == 0 {
+				t.write(a.t("receive.nothing") + "\n")
+			}
+			continue
+		}
+		sent, err := p.Send(ctx, label, line, client.SendOptions{Wait: defaultWait})
+		if sent.Contact != "" {
+			t.write(a.t("send."+string(sent.State), sent.Contact) + "\n")
+		}
+		if err != nil {
+			message, hint := a.explain(a.keptInOutbox(err))
+			t.write(message + "\n")
+			if hint != "" {
+				t.write(hint + "\n")
+			}
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kin/client"
+	"kin/internal/safe"
+	"kin/internal/span"
+)
+
+const defaultSyncWait = 30 * time.Second
+
+func (a *app) receiveCommand() *cobra.Command {
+	var o client.ReceiveOptions
+	var wait span.Flag
+	c := a.command("receive", "[CONTACT]", between(0, 1), func(ctx context.Context, args []string) error {
+		if len(args) == 1 {
+			o.Contact = args[0]
+		}
+		o.Wait = wait.D
+		return a.receive(ctx, o)
+	})
+	c.Aliases = []string{"read", "inbox"}
+	c.Flags().BoolVar(&o.Follow, "follow", false, a.t("flag.receive.follow"))
+	c.Flags().Var(&wait, "wait", a.t("flag.receive.wait"))
+	return c
+}
+
+// receive shows what is new. On a terminal it is shown on the alternate screen and
+// counts as shown once its page is up.
+func (a *app) receive(ctx context.Context, o client.ReceiveOptions) error {
+	p, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	shown := 0
+	show := func(ms []client.Message) error {
+		shown += len(ms)
+		return a.printMessages(ms)
+	}
+	s := a.screen()
+	var kept []client.Message
+	if s != nil {
+		show = func(ms []client.Message) error {
+			if anyUrgent(ms) {
+				s.tty.write(bell)
+			}
+			shown += len(ms)
+			if o.Follow {
+				s.show(a.linesOf(ms))
+				return nil
+			}
+			kept = append(kept, ms...)
+			return nil
+		}
+		if o.Follow {
+			a.enter(s)
+			defer s.leave()
+		}
+	}
+	report, err := p.Receive(ctx, o, show)
+	if s != nil && len(kept) > 0 {
+		a.enter(s)
+		perr := a.page(ctx, s, a.allLines(kept), 0)
+		s.leave()
+		err = errors.Join(err, perr)
+	}
+	a.events(report)
+	if shown == 0 && err == nil && !a.flags.json {
+		a.tell("receive.nothing")
+	}
+	if err == nil && report.Queued > 0 {
+		a.tell("sync.not-out", report.Queued)
+	}
+	return err
+}
+
+func (a *app) allLines(ms []client.Message) (lines []string) {
+	for _, m := range ms {
+		lines = append(lines, a.messageLines(m)...)
+	}
+	return lines
+}
+
+func (a *app) linesOf(ms []client.Message) string { return strings.Join(a.allLines(ms), "\n") + "\n" }
+
+func (a *app) historyCommand() *cobra.Command {
+	c := a.command("history", "CONTACT", exactly(1), func(ctx context.Context, args []string) error {
+		p, err := a.open(ctx)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		ms, err := p.History(args[0])
+		if err != nil {
+			return err
+		}
+		if len(ms) == 0 && !a.flags.json {
+			a.tell("history.none")
+			return nil
+		}
+		s := a.screen()
+		if s == nil {
+			return a.printMessages(ms)
+		}
+		a.enter(s)
+		defer s.leave()
+		return a.page(ctx, s, a.allLines(ms), -1)
+	})
+	c.Aliases = []string{"log"}
+	return c
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return a.command("status", "", exactly(0), func(ctx context.Context, _ []string) error {
+		p, err := a.open(ctx)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		all, err := p.Status()
+		if err != nil {
+			return err
+		}
+		var rows [][]string
+		for _, st := range all {
+			if a.flags.json {
+				if err := a.json(statusObject(st)); err != nil {
+					return err
+				}
+				continue
+			}
+			rows = append(rows, []string{when(st.Made), safe.Line(st.Contact), a.state(st.State), when(st.Changed), a.t("next." + string(st.State)), st.ID.String()})
+			if st.Reason != "" && st.State == client.StateQueued {
+				rows = append(rows, []string{"", "", safe.Line(st.Reason)})
+			}
+		}
+		if len(all) == 0 && !a.flags.json {
+			a.tell("status.none")
+		}
+		return a.printColumns(rows)
+	})
+}
+
+func (a *app) syncCommand() *cobra.Command {
+	wait := span.Flag{D: defaultSyncWait}
+	c := a.command("sync", "", exactly(0), func(ctx context.Context, _ []string) error {
+		p, err := a.open(ctx)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		report, err := p.Sync(ctx, wait.D)
+		a.events(report)
+		if a.flags.json {
+			if jerr := a.json(syncJSON{1, "sync", report.Received, report.Queued, err == nil && report.Queued == 0}); jerr != nil {
+				return jerr
+			}
+		}
+		switch {
+		case err != nil && report.Queued > 0:
+			a.tell("sync.not-out", report.Queued)
+			return errors.Join(errNotOut, err)
+		case err != nil:
+			return err
+		case report.Queued > 0:
+			a.tell("sync.not-out", report.Queued)
+			return errNotOut
+		}
+		if !a.flags.json {
+			a.tell("sync.received", report.Received)
+			a.tell("sync.disconnect")
+		}
+		return nil
+	})
+	c.Flags().Var(&wait, "wait", a.t("flag.sync.wait"))
+	return c
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+)
+
+// screen is the alternate screen of a terminal: what stands on it is gone when it
+// is left, from the scrollback as well.
+type screen struct {
+	tty *terminal
+	out *os.File
+	on  bool
+}
+
+const (
+	enterScreen = "\x1b[?1049h\x1b[H\x1b[2J"
+	leaveScreen = "\x1b[2J\x1b[?1049l"
+	bell        = "\a"
+)
+
+// screen is nil where stdout is no terminal, nobody could answer, or the output
+// is for a program. With TERM=dumb it is a screen without escape sequences.
+func (a *app) screen() *screen {
+	t := a.terminal()
+	if t == nil || a.flags.json || !isTerminal(a.out) {
+		return nil
+	}
+	return &screen{tty: t, out: a.out.(*os.File)}
+}
+
+func (a *app) enter(s *screen) {
+	if a.getenv("TERM") != "dumb" && enableEscapes(s.out) {
+		s.on = true
+		s.out.WriteString(enterScreen)
+	}
+}
+
+func (s *screen) leave() {
+	if s.on {
+		s.out.WriteString(leaveScreen)
+		s.on = false
+	}
+}
+
+// page shows lines from the first that fits so that nothing rolls away, and turns
+// pages as the person asks: forwards from page from, or backwards. -1 is the last.
+func (a *app) page(ctx context.Context, s *screen, lines []string, from int) error {
+	pages := a.pages(s, lines)
+	if from < 0 {
+		from = len(pages) - 1
+	}
+	return a.turn(ctx, s, pages, from)
+}
+
+// pages cuts lines into screenfuls, with a line left for the prompt.
+func (a *app) pages(s *screen, lines []string) []string {
+	width, height := s.tty.size()
+	var wrapped []string
+	for _, line := range lines {
+		wrapped = append(wrapped, wrap(line, width-1)...)
+	}
+	var pages []string
+	for len(wrapped) > 0 {
+		n := min(height-2, len(wrapped))
+		pages = append(pages, strings.Join(wrapped[:n], "\n")+"\n")
+		wrapped = wrapped[n:]
+	}
+	return pages
+}
+
+// turn shows a page and asks for the next until the person closes the screen.
+func (a *app) turn(ctx context.Context, s *screen, pages []string, at int) error {
+	for at < len(pages) {
+		s.show(pages[at])
+		prompt := a.t("screen.last")
+		if len(pages) > 1 {
+			prompt = a.t("screen.page", at+1, len(pages))
+		}
+		answer, err := s.tty.line(ctx, prompt)
+		if err != nil {
+			return nil // closing it is a normal end
+		}
+		switch strings.ToLower(strings.TrimSpace(answer)) {
+		case "q":
+			return nil
+		case "b":
+			at = max(0, at-1)
+		default:
+			at++
+		}
+	}
+	return nil
+}
+
+// show puts one page on the cleared screen.
+func (s *screen) show(page string) {
+	if s.on {
+		s.out.WriteString("\x1b[H\x1b[2J")
+	}
+	s.out.WriteString(page)
+}

@@ -1,0 +1,101 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSocketPath is what the shortest sun_path of our platforms holds.
+const maxSocketPath = 103
+
+// sessionAddress is the path of the session's socket, in a folder of this user
+// alone: the one that the system ends with the login, if it has one.
+func sessionAddress(name string, getenv func(string) string) (string, error) {
+	var folders []string
+	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		folders = append(folders, filepath.Join(dir, "kin"))
+	}
+	own := "kin-" + strconv.Itoa(os.Getuid())
+	folders = append(folders, filepath.Join(os.TempDir(), own), filepath.Join("/tmp", own))
+	err := errors.New("no folder for the session")
+	for _, dir := range folders {
+		address := filepath.Join(dir, name)
+		if len(address) > maxSocketPath {
+			continue
+		}
+		if err = privateFolder(dir); err == nil {
+			return address, nil
+		}
+	}
+	return "", err
+}
+
+// privateFolder makes a folder that only this user can enter, or checks that it is
+// one: the folder around it may be everybody's.
+func privateFolder(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() || info.Mode().Perm()&0o077 != 0 || int(owner.Uid) != os.Getuid() {
+		return fmt.Errorf("%q is not a folder of this user alone", dir)
+	}
+	return nil
+}
+
+// listenSession opens the socket; one that a killed session left is removed.
+func listenSession(address string) (net.Listener, error) {
+	if conn, err := net.Dial("unix", address); err == nil {
+		conn.Close()
+		return nil, os.ErrExist
+	}
+	os.Remove(address)
+	l, err := net.Listen("unix", address)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(address, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// sessionPresent tells whether the socket is still there: at logout the system
+// removes the folder that it stands in.
+func sessionPresent(address string) bool { return exists(address) }
+
+func dialSession(address string) (net.Conn, error) {
+	conn, err := net.DialTimeout("unix", address, sessionPatience)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPeer(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// detach lets the process live on without this terminal.
+func detach(c *exec.Cmd) {
+	c.Dir = "/"
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+}
+
+// keepInMemory asks the system not to write the key to swap; it may refuse.
+func keepInMemory(key []byte) { unix.Mlock(key) }
