@@ -16,9 +16,6 @@ func (s *spans) add(from, to uint64) {
 	}
 }
 
-// has tells whether a number is in.
-func (s spans) has(n uint64) bool { return s.count(n, n) == 1 }
-
 // count is how many numbers from the first to the last are in.
 func (s spans) count(from, to uint64) int {
 	n := 0

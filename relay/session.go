@@ -47,7 +47,6 @@ type session struct {
 	closed  bool
 	subs    map[uint16]*subscription
 	last    uint16 // handle
-	pushed  int    // where the writer looks for MSGs next
 }
 
 func newSession(r *Relay, ws *websocket.Conn, p prefix) *session {
@@ -61,7 +60,7 @@ func (s *session) run() {
 	defer s.relay.work.Done()
 	err := s.serve()
 	var closed *websocket.CloseError
-	if err != nil && !errors.As(err, &closed) && !errors.Is(err, io.EOF) {
+	if !errors.As(err, &closed) && !errors.Is(err, io.EOF) {
 		s.relay.cfg.Log.Debug("a connection ended", "linked", s.linked, "malformed", errors.Is(err, protocol.ErrMalformed) || errors.Is(err, protocol.ErrSeal))
 	}
 	s.end()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/time/rate"
 
 	"kin/protocol"
@@ -102,7 +103,7 @@ var ErrInUse = errors.New("another relay has this data folder open")
 
 func openStore(name string) (*store, error) {
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{Timeout: time.Second})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, ErrInUse
 	}
 	if err != nil {
