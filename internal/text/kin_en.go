@@ -269,14 +269,14 @@ var kinEnglish = entries{
 	"usage.args":            "usage: %s",
 	"usage.bad-value":       "--%s can't be %q: %s",
 	"usage.flag-needed":     "%s is needed without a terminal",
-	"usage.flag-value":      "%s needs a value",
+	"usage.flag-value":      "--%s needs a value",
 	"usage.id":              "%q is not the id of a message",
 	"usage.nearest":         "Did you mean %q?",
 	"usage.other":           "%s",
 	"usage.range":           "%s takes %s to %s",
 	"usage.see-help":        "See %s.",
 	"usage.unknown-command": "unknown command %q",
-	"usage.unknown-flag":    "unknown option %s",
+	"usage.unknown-flag":    "unknown option --%s",
 
 	// Errors: what happened, then what to do.
 	"err.offline":              "no connection to the relay",

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kin": main})
+}
+
+// relay is a running kin-relay of a script.
+type relay struct {
+	cmd    *exec.Cmd
+	listen string
+}
+
+func (r *relay) kill() {
+	if r.cmd != nil {
+		r.cmd.Process.Kill()
+		r.cmd.Wait()
+		r.cmd = nil
+	}
+}
+
+func TestScripts(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "kin-relay.exe")
+	if out, err := exec.Command("go", "build", "-o", bin, "kin/cmd/kin-relay").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	type key struct{}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Values[key{}] = &relay{listen: "127.0.0.1:0"}
+			e.Defer(e.Values[key{}].(*relay).kill)
+			if err := os.WriteFile(filepath.Join(e.WorkDir, "latin1"), []byte("caf\xe9\n"), 0o600); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(e.WorkDir, "pass"), []byte("correct horse battery\n"), 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// relay starts kin-relay on the port that it had; $RELAY and $GRANT are what it printed.
+			"relay": func(s *testscript.TestScript, _ bool, args []string) {
+				r := s.Value(key{}).(*relay)
+				r.cmd = exec.Command(bin, append([]string{"serve", "--data", s.MkAbs("relay-data"), "--listen", r.listen}, args...)...)
+				out, err := r.cmd.StdoutPipe()
+				s.Check(err)
+				s.Check(r.cmd.Start())
+				lines := bufio.NewScanner(out)
+				for lines.Scan() {
+					name, value, _ := strings.Cut(lines.Text(), ": ")
+					s.Setenv(strings.ToUpper(name), value)
+					if name == "relay" {
+						r.listen, _, _ = strings.Cut(strings.TrimPrefix(value, "ws://"), "#")
+						if s.Getenv("GRANT") != "" {
+							break
+						}
+					}
+					if name == "grant" {
+						break
+					}
+				}
+			},
+			// kill ends it with SIGKILL.
+			"kill-relay": func(s *testscript.TestScript, _ bool, _ []string) { s.Value(key{}).(*relay).kill() },
+			// code runs a command and compares its exit code.
+			"code": func(s *testscript.TestScript, _ bool, args []string) {
+				err := s.Exec(args[1], args[2:]...)
+				code := "0"
+				if err != nil {
+					code = strings.TrimPrefix(err.Error(), "exit status ")
+				}
+				if code != args[0] {
+					s.Fatalf("exit code %s, want %s", code, args[0])
+				}
+			},
+			// keep stores the first line of the last stdout in a variable.
+			"keep": func(s *testscript.TestScript, _ bool, args []string) {
+				line, _, _ := strings.Cut(s.ReadFile("stdout"), "\n")
+				s.Setenv(args[0], line)
+			},
+			// cut keeps the first characters of a variable in another.
+			"cut": func(s *testscript.TestScript, _ bool, args []string) {
+				v := s.Getenv(args[0])
+				s.Setenv(args[1], v[:len(v)-20])
+			},
+			// flip flips a bit in the middle of a file.
+			"flip": func(s *testscript.TestScript, _ bool, args []string) {
+				name := s.MkAbs(args[0])
+				b, err := os.ReadFile(name)
+				s.Check(err)
+				b[len(b)/4+100] ^= 1
+				s.Check(os.WriteFile(name, b, 0o600))
+			},
+			// truncate halves a file.
+			"halve": func(s *testscript.TestScript, _ bool, args []string) {
+				name := s.MkAbs(args[0])
+				info, err := os.Stat(name)
+				s.Check(err)
+				s.Check(os.Truncate(name, info.Size()/2))
+			},
+		},
+	})
+}
