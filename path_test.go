@@ -21,7 +21,7 @@ var passphrase = []byte("correct horse battery")
 
 // host runs a relay in this process, on one port for as long as the test runs.
 type host struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	listen string
 	relay  *relay.Relay
@@ -80,7 +80,7 @@ func (h *host) caseworker(name string) *client.Profile {
 	return p
 }
 
-func guest(t *testing.T, name string) *client.Profile {
+func guest(t testing.TB, name string) *client.Profile {
 	p, err := client.CreateGuest(t.Context(), filepath.Join(t.TempDir(), "p"), passphrase, name, 30*24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func guest(t *testing.T, name string) *client.Profile {
 }
 
 // invited makes an invite and has the guest join with it.
-func invited(t *testing.T, h, g *client.Profile, label string) {
+func invited(t testing.TB, h, g *client.Profile, label string) {
 	t.Helper()
 	token, _, err := h.Invite(t.Context(), label, 0)
 	if err != nil {
