@@ -64,6 +64,10 @@ func (h *host) address() protocol.Address {
 }
 
 func (h *host) caseworker(name string) *client.Profile {
+	return h.caseworkerIn(filepath.Join(h.t.TempDir(), "p"), name)
+}
+
+func (h *host) caseworkerIn(dir, name string) *client.Profile {
 	text, err := h.relay.NewGrant(100, 24*time.Hour)
 	if err != nil {
 		h.t.Fatal(err)
@@ -72,7 +76,7 @@ func (h *host) caseworker(name string) *client.Profile {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	p, err := client.Create(h.t.Context(), filepath.Join(h.t.TempDir(), "p"), passphrase, client.Setup{Name: name, Relay: h.address(), Grant: grant, Keep: 30 * 24 * time.Hour})
+	p, err := client.Create(h.t.Context(), dir, passphrase, client.Setup{Name: name, Relay: h.address(), Grant: grant, Keep: 30 * 24 * time.Hour})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -193,16 +193,20 @@ func TestThreeProcessesOnOneProfile(t *testing.T) {
 
 // After a run the relay's folder holds nothing of what was said or of who said it.
 func TestRelayHoldsNothingThatNames(t *testing.T) {
-	h, k, g, _ := pair(t)
-	send(t, g, "Mina", "a sentence that must not be found")
-	send(t, k, "K7", "nor this one")
+	h := startRelay(t)
+	// Long enough that no key holds them by chance.
+	k, g := h.caseworker("Mina the caseworker"), guest(t, "Jun the relative")
+	invited(t, k, g, "family K7 of the list")
+	receive(t, k)
+	send(t, g, "Mina the caseworker", "a sentence that must not be found")
+	send(t, k, "family K7 of the list", "nor this one")
 	h.stop()
 	err := filepath.WalkDir(h.dir, func(name string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		b, err := os.ReadFile(name)
-		for _, s := range []string{"must not be found", "nor this one", "Mina", "Jun", "K7", "127.0.0.1"} {
+		for _, s := range []string{"must not be found", "nor this one", "Mina the", "Jun the r", "family K7", "127.0.0.1"} {
 			if bytes.Contains(b, []byte(s)) {
 				t.Errorf("%s holds %q", filepath.Base(name), s)
 			}

@@ -28,7 +28,7 @@ import (
 )
 
 // Config says how a relay works; it is not changed after Open. Zero values take
-// the defaults of DefaultConfig.
+// the defaults below.
 type Config struct {
 	Dir       string        // the data folder; made if there is none
 	Epoch     time.Duration // whole seconds
@@ -44,7 +44,7 @@ type Config struct {
 	Urgent      int // of them, kept for urgent ones
 }
 
-// Defaults of a machine with one core and 512 MB (docs/operating.md).
+// The defaults of Config fit a machine with one core and 512 MB.
 const (
 	defaultEpoch       = time.Hour
 	defaultMaxTTL      = 14 * 24 * time.Hour
