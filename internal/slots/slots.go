@@ -93,8 +93,8 @@ func Create(fsys disk.FS, path string, n int) (*File, error) {
 	return &File{n: n, f: f}, nil
 }
 
-// reopenUnfinished opens a file that holds nothing but zeros; otherwise it
-// returns exists.
+// reopenUnfinished opens a file that an earlier Create left unfinished; otherwise
+// it returns exists.
 func reopenUnfinished(fsys disk.FS, path string, exists error) (disk.File, error) {
 	f, err := fsys.Open(path)
 	if err != nil {
@@ -123,10 +123,16 @@ func format(f disk.File, n int) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(header(n), 0); err != nil {
-		return err
+	_, err := f.WriteAt(header(n), 0)
+	if err == nil {
+		err = f.Sync()
 	}
-	return f.Sync()
+	if err != nil {
+		// A header that can be read but may not be on the disk would be believed.
+		_, undo := f.WriteAt(make([]byte, headerSize), 0)
+		err = errors.Join(err, undo)
+	}
+	return err
 }
 
 // zero overwrites count blocks from block on.
@@ -152,14 +158,22 @@ func header(n int) []byte {
 	return append(b, sum[:sumSize]...)
 }
 
-// Open opens a slot file. A file that Create did not finish counts as none:
-// fs.ErrNotExist. Other errors: ErrWiped, ErrDamaged, ErrNewer.
+// Open opens a slot file, and makes durable what is in it: a process that was
+// killed may have left a key that can be read but would be lost with the power. A
+// file that Create did not finish counts as none: fs.ErrNotExist. Other errors:
+// ErrWiped, ErrDamaged, ErrNewer.
 func Open(fsys disk.FS, path string) (*File, error) {
 	f, err := fsys.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	n, err := readHeader(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = fsys.SyncDir(filepath.Dir(path))
+	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("open slot file: %w", err)
@@ -230,6 +244,8 @@ func unfinishedOr(f disk.File, damaged error) error {
 	return damaged
 }
 
+// isBlank tells whether the file holds zeros alone, but for the beginning of the
+// header that belongs there: no slot is written before the header is whole.
 func isBlank(f disk.File) (bool, error) {
 	size, err := f.Size()
 	if err != nil || size > (MaxSlots+1)*slotSize {
@@ -240,6 +256,14 @@ func isBlank(f disk.File) (bool, error) {
 		b = b[:min(int64(len(b)), size-off)]
 		if _, err := f.ReadAt(b, off); err != nil {
 			return false, err
+		}
+		if off == 0 && size >= 2*slotSize && size%slotSize == 0 {
+			for i, c := range header(int(size/slotSize) - 1) {
+				if b[i] != c {
+					break
+				}
+				b[i] = 0
+			}
 		}
 		if !allZero(b) {
 			return false, nil
@@ -368,6 +392,29 @@ func (f *File) destroy(slots []int) error {
 		errs = append(errs, fmt.Errorf("destroy slots: %w", err))
 	}
 	return errors.Join(errs...)
+}
+
+// Renew writes everything again as it is, and is durable on return: after a sync
+// that failed, the kernel may take for written what is not, and show as destroyed a
+// key that is still on the disk. Only the file's one owner may call it.
+func (f *File) Renew() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := make([]byte, slotSize)
+	defer clear(b)
+	for block := range int64(f.n + 1) {
+		_, err := f.f.ReadAt(b, block*slotSize)
+		if err == nil {
+			_, err = f.f.WriteAt(b, block*slotSize)
+		}
+		if err != nil {
+			return fmt.Errorf("renew slot file: %w", err)
+		}
+	}
+	if err := f.f.Sync(); err != nil {
+		return fmt.Errorf("renew slot file: %w", err)
+	}
+	return nil
 }
 
 // Close closes the file; for Memory, it overwrites the slots.

@@ -23,6 +23,9 @@ type epochKey struct {
 
 func loadEpochs(f *slots.File) (*epochs, error) {
 	e := &epochs{slots: f, keys: map[uint32]*epochKey{}, used: map[int]bool{}}
+	if err := f.Renew(); err != nil {
+		return nil, err
+	}
 	for i := range f.Len() {
 		p, err := f.Get(i)
 		if err != nil {
@@ -63,6 +66,9 @@ func (e *epochs) take(n uint32) (*epochKey, error) {
 		err := e.slots.Set(i, p)
 		clear(p)
 		if err != nil {
+			// What is in the slot now is not known; if even that can't be mended, the slot
+			// is left alone until the next start.
+			e.used[i] = e.slots.Destroy(i) != nil
 			return nil, err
 		}
 		e.keys[n], e.used[i] = k, true

@@ -30,6 +30,7 @@ const (
 
 	maxRecords = 512
 	maxBatch   = 4 << 20
+	minSegment = 128 << 10 // room for a batch of one chunk
 )
 
 // bodySizes by class.

@@ -3,10 +3,21 @@ package spool
 import (
 	"bytes"
 	"path/filepath"
+
+	"kin/internal/disk"
 )
 
 // recover reads the headers of every segment. New batches go to a fresh segment.
+//
+// A program that was killed leaves what it wrote in the kernel's cache, where it
+// can be read and yet be lost with the power. So what is believed is made durable
+// first: each segment's last batch is written again, as it is, since a sync that
+// failed may have made the kernel forget that it has to be; then all are synced, and
+// their names.
 func (s *Spool) recover() error {
+	if err := s.FS.SyncDir(s.Dir); err != nil {
+		return err
+	}
 	names, err := s.segmentNames()
 	if err != nil {
 		return err
@@ -61,7 +72,21 @@ func (s *Spool) recoverSegment(name string) error {
 			return err
 		}
 	}
-	return nil
+	g.dirty = true
+	if last == nil {
+		return nil
+	}
+	return rewrite(f, last.at, min(g.end, g.size)-last.at)
+}
+
+// rewrite writes length bytes again as they are.
+func rewrite(f disk.File, at, length int64) error {
+	b := make([]byte, length)
+	if _, err := f.ReadAt(b, at); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(b, at)
+	return err
 }
 
 // scan finds the valid batch headers of a segment, of all its lives. It tries every

@@ -34,7 +34,10 @@ type segment struct {
 	live    int64
 
 	reading sync.RWMutex // held to read; held fully when the file goes or begins another life
-	dirty   bool         // has zeroed salts that were not synced; guarded by Spool.writing
+
+	// Guarded by Spool.writing.
+	dirty  bool    // written since its last sync
+	zeroed []place // salts that were overwritten since then
 }
 
 const segmentSuffix = ".seg"

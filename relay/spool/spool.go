@@ -146,8 +146,8 @@ func Open(cfg Config) (*Spool, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.SegmentSize < maxBatch {
-		return nil, fmt.Errorf("spool: segments of %d bytes; at least %d", cfg.SegmentSize, maxBatch)
+	if cfg.SegmentSize < minSegment {
+		return nil, fmt.Errorf("spool: segments of %d bytes; at least %d", cfg.SegmentSize, minSegment)
 	}
 	s := &Spool{Config: cfg, segments: map[uint32]*segment{}, byID: map[pendingKey]*pending{}, waiting: map[QueueID]int{}}
 	s.wake = sync.NewCond(&s.mu)

@@ -44,13 +44,18 @@ func (s *Spool) expire(n uint32) error {
 	return err
 }
 
-// free gives back the segments whose records are all gone: one is kept for a new
-// life, the others are unlinked. Their salts are synced by now. writing is held.
+// free gives back the segments whose records are all gone and whose overwritten
+// salts are synced: one is kept for a new life, the others are unlinked. writing is
+// held.
 func (s *Spool) free() error {
 	s.mu.Lock()
+	waiting := map[uint32]bool{} // for their salts to be overwritten
+	for _, p := range s.zeros {
+		waiting[p.segment] = true
+	}
 	var free []*segment
 	for _, g := range s.segments {
-		if g != s.open && g != s.spare && g.gone == g.records {
+		if g != s.open && g != s.spare && g.gone == g.records && !g.dirty && !waiting[g.number] {
 			free = append(free, g)
 		}
 	}

@@ -76,6 +76,7 @@ func (s *Spool) writeZeros() error {
 		s.mu.Unlock()
 		if g != nil {
 			g.dirty = true
+			g.zeroed = append(g.zeroed, zeros[:run]...)
 			if _, err := g.file.WriteAt(make([]byte, run*saltSize), int64(zeros[0].salt)); err != nil {
 				s.mu.Lock()
 				s.zeros = append(s.zeros, zeros...) // tried again
@@ -106,11 +107,7 @@ func (s *Spool) syncZeros() error {
 		if !g.dirty {
 			continue
 		}
-		if serr := g.file.Sync(); serr != nil {
-			err = errors.Join(err, serr)
-			continue
-		}
-		g.dirty = false
+		err = errors.Join(err, s.sync(g))
 	}
 	if err != nil {
 		s.mu.Lock()
@@ -128,12 +125,25 @@ func (s *Spool) syncZeros() error {
 	return err
 }
 
+// sync makes a segment durable. After an error the kernel may take for written what
+// isn't: the salts are overwritten once more. writing is held.
+func (s *Spool) sync(g *segment) error {
+	err := g.file.Sync()
+	if err != nil {
+		s.mu.Lock()
+		s.zeros = append(s.zeros, g.zeroed...)
+		s.mu.Unlock()
+	}
+	g.dirty, g.zeroed = err != nil, nil
+	return err
+}
+
 // commit writes what waits, in as many batches as it takes. writing is held.
 func (s *Spool) commit() error {
 	var errs []error
 	for {
 		s.mu.Lock()
-		batch := s.pending[:batchOf(s.pending)]
+		batch := s.pending[:batchOf(s.pending, min(maxBatch, int(s.SegmentSize)))]
 		s.pending = s.pending[len(batch):]
 		s.mu.Unlock()
 		if len(batch) == 0 {
@@ -148,12 +158,12 @@ func (s *Spool) commit() error {
 	}
 }
 
-// batchOf is how many of the puts make one batch.
-func batchOf(ps []*pending) (n int) {
+// batchOf is how many of the puts make one batch of at most limit bytes.
+func batchOf(ps []*pending, limit int) (n int) {
 	bytes := boundary
 	for n < len(ps) && n < maxRecords {
 		bytes += batchRecord + saltSize + sealedHead + len(ps[n].Body) + 16
-		if bytes+boundary > maxBatch {
+		if bytes+boundary > limit {
 			break
 		}
 		n++
@@ -226,13 +236,13 @@ func (s *Spool) append(batch []*pending) ([]entry, error) {
 		_, err = g.file.WriteAt(s.buf[:length], g.end)
 	}
 	if err == nil {
-		err = g.file.Sync()
+		err = s.sync(g)
 	}
 	if err != nil {
 		s.open = nil
+		s.disown(g, entries)
 		return nil, err
 	}
-	g.dirty = false
 	s.mu.Lock()
 	g.records += len(batch)
 	for i := range entries {
@@ -244,10 +254,23 @@ func (s *Spool) append(batch []*pending) ([]entry, error) {
 	return entries, nil
 }
 
+// disown erases what a batch that failed may have left on the disk, so that nothing
+// comes back that was refused, or was put again and collected. writing is held.
+func (s *Spool) disown(g *segment, entries []entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.dirty = true
+	for _, e := range entries {
+		if int64(e.salt)+saltSize <= g.size {
+			s.zero(e.place)
+		}
+	}
+}
+
 // sealBatch lays a batch out in buf.
 func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int, length int, batch []*pending) ([]entry, error) {
 	if cap(s.buf) < length {
-		s.buf = make([]byte, max(length, maxBatch))
+		s.buf = make([]byte, max(length, min(maxBatch, int(s.SegmentSize))))
 	}
 	b := s.buf[:length]
 	clear(b[:l.header(0)])

@@ -1,0 +1,300 @@
+package spool
+
+import (
+	"bytes"
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kin/internal/disk/disktest"
+	"kin/internal/slots"
+	"kin/protocol"
+)
+
+var crashes = flag.Int("crashes", 1500, "crash images of the spool to look at")
+
+// world is a spool on a disk that stops, and what it owes to those who used it.
+type world struct {
+	r       *rand.Rand
+	fs      *disktest.FS
+	slots   *slots.File
+	spool   *Spool
+	numbers uint64 // reserved; in the product they are in bbolt
+
+	mu    sync.Mutex
+	put   []*promised
+	swept uint32
+	keys  [][]byte // of epochs that were destroyed
+	trace []string
+}
+
+func (w *world) note(format string, args ...any) {
+	w.trace = append(w.trace, fmt.Sprintf("%d: ", w.fs.Ops())+fmt.Sprintf(format, args...))
+}
+
+// promised is an envelope that was put.
+type promised struct {
+	queue QueueID
+	Put
+	must   bool // an OK was given, and it was neither collected nor did it expire
+	may    bool // it may be there
+	erased bool // it was collected
+}
+
+func (w *world) open() error {
+	if err := w.fs.MkdirAll("data"); err != nil {
+		return err
+	}
+	if err := w.fs.SyncDir("."); err != nil {
+		return err
+	}
+	var err error
+	if w.slots, err = slots.Open(w.fs, "data/epochs"); errors.Is(err, fs.ErrNotExist) {
+		w.slots, err = slots.Create(w.fs, "data/epochs", 8)
+	}
+	if err != nil {
+		return err
+	}
+	w.spool, err = Open(Config{FS: w.fs, Dir: "data/spool", Key: [32]byte{1}, Slots: w.slots, Epoch: time.Hour, SegmentSize: minSegment,
+		Reserve: func(n uint64) (uint64, error) { w.numbers += n; return w.numbers - n + 1, nil }})
+	return err
+}
+
+// step does something that a relay does.
+func (w *world) step() {
+	switch w.r.IntN(8) {
+	case 0, 1, 2:
+		w.puts()
+	case 3, 4:
+		w.collect()
+	case 5:
+		err := w.spool.Flush()
+		w.note("flush: %v", err)
+		if err == nil {
+			w.flushed()
+		}
+	case 6:
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+	case 7:
+		time.Sleep(time.Duration(w.r.IntN(2)) * time.Hour)
+		w.sweep()
+	}
+}
+
+// puts puts a few envelopes at once, some for the second time.
+func (w *world) puts() {
+	for range 1 + w.r.IntN(5) {
+		var p *promised
+		if len(w.put) > 0 && w.r.IntN(4) == 0 {
+			p = w.put[w.r.IntN(len(w.put))]
+		} else {
+			size := protocol.EnvelopeSize
+			if w.r.IntN(4) == 0 {
+				size = protocol.ChunkSize
+			}
+			p = &promised{queue: QueueID{byte(w.r.IntN(2))}}
+			p.Expiry = EpochOf(time.Now(), time.Hour) + uint32(w.r.IntN(4))
+			p.Body = make([]byte, size)
+			crand.Read(p.Body)
+			binary.BigEndian.PutUint32(p.ID[:], uint32(len(w.put)))
+			w.put = append(w.put, p)
+		}
+		if p.Expiry >= EpochOf(time.Now(), time.Hour) {
+			p.may, p.erased = true, false
+		}
+		w.spool.Put(p.queue, Put{p.ID, p.Expiry, p.Urgent, bytes.Clone(p.Body)}, func(err error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			p.must = p.must || err == nil
+			w.note("put %d: %v", binary.BigEndian.Uint32(p.ID[:]), err)
+		})
+	}
+	synctest.Wait()
+}
+
+// collect erases some of what waits.
+func (w *world) collect() {
+	for q := range byte(2) {
+		for _, r := range w.spool.Next(QueueID{q}, 0, 100) {
+			if w.r.IntN(3) > 0 {
+				continue
+			}
+			w.spool.Ack(QueueID{q}, r.Sequence)
+			if p := w.find(r.Body); p != nil {
+				p.must, p.erased = false, true
+				w.note("collected %d", binary.BigEndian.Uint32(p.ID[:]))
+			}
+		}
+	}
+}
+
+// flushed: what was collected is gone for good.
+func (w *world) flushed() {
+	for _, p := range w.put {
+		p.may = p.may && !p.erased
+	}
+}
+
+func (w *world) sweep() {
+	now := EpochOf(time.Now(), time.Hour)
+	keys := map[uint32][]byte{}
+	for n, k := range w.spool.epochs.keys {
+		if n < now {
+			keys[n] = bytes.Clone(k.key[:])
+		}
+	}
+	for _, p := range w.put {
+		p.must = p.must && p.Expiry >= now
+	}
+	err := w.spool.Sweep(time.Now())
+	w.note("sweep: %v", err)
+	if err != nil {
+		return
+	}
+	w.swept = now
+	for _, k := range keys {
+		w.keys = append(w.keys, k)
+	}
+	for _, p := range w.put {
+		p.may = p.may && p.Expiry >= now
+	}
+}
+
+func (w *world) find(body []byte) *promised {
+	for _, p := range w.put {
+		if bytes.Equal(p.Body, body) {
+			return p
+		}
+	}
+	return nil
+}
+
+// check compares what the spool has after a start with what it owes.
+func (w *world) check() error {
+	seen := map[*promised]bool{}
+	for q := range byte(2) {
+		last := uint64(0)
+		for _, r := range w.spool.Next(QueueID{q}, 0, 1000) {
+			p := w.find(r.Body)
+			switch {
+			case p == nil:
+				return errors.New("an envelope that nobody put")
+			case p.queue != QueueID{q}:
+				return errors.New("an envelope in another's queue")
+			case seen[p]:
+				return errors.New("an envelope twice")
+			case !p.may:
+				return fmt.Errorf("envelope %d, which was collected or expired, is back", binary.BigEndian.Uint32(p.ID[:]))
+			case r.Sequence <= last:
+				return errors.New("out of order")
+			}
+			last, seen[p] = r.Sequence, true
+			p.erased = false // once more, and it may be collected once more
+		}
+	}
+	w.note("%d there", len(seen))
+	for i, p := range w.put {
+		if p.may && !p.must && !seen[p] {
+			w.note("%d is not there", i)
+		}
+		if p.must && !seen[p] {
+			return fmt.Errorf("envelope %d, of which the sender had an OK, is lost", i)
+		}
+		if seen[p] {
+			continue
+		}
+		p.may = false
+	}
+	for _, k := range w.keys {
+		if w.fs.Contains("epochs", k) {
+			return errors.New("the key of an expired epoch is on the disk")
+		}
+	}
+	return nil
+}
+
+// stop ends a life: the spool's RAM is gone.
+func (w *world) stop() {
+	if w.spool == nil {
+		return
+	}
+	w.fs.StopAt(w.fs.Ops() + 1)
+	w.spool.Close()
+	w.spool = nil
+}
+
+// next ends a life and finds the disk of the next.
+func (w *world) next() {
+	w.stop()
+	if w.r.IntN(3) == 0 {
+		w.note("killed")
+		w.fs = w.fs.AfterKill()
+		return
+	}
+	w.note("power lost")
+	w.fs = w.fs.AfterPowerLoss(w.r)
+}
+
+// live plays one history of several lives, each of which ends at some operation by
+// a kill or a power loss, or meets an error at one. It returns the number of lives.
+func (w *world) live() (lives int, err error) {
+	defer w.stop()
+	for range 2 + w.r.IntN(4) {
+		at := w.fs.Ops() + 1 + w.r.IntN(60)
+		switch w.r.IntN(4) {
+		case 0:
+			w.fs.FailAt(at, []error{syscall.EIO, syscall.ENOSPC}[w.r.IntN(2)])
+			w.note("fails at %d", at)
+		default:
+			w.fs.StopAt(at)
+		}
+		if w.open() == nil {
+			if err := w.check(); err != nil {
+				return lives, err
+			}
+			for range 1 + w.r.IntN(12) {
+				w.step()
+			}
+		}
+		w.next()
+		lives++
+	}
+	if err := w.open(); err != nil {
+		return lives, fmt.Errorf("the spool does not open: %w", err)
+	}
+	return lives, w.check()
+}
+
+// TestPowerLossAtAnyOperation: through kills, power losses and I/O errors, what had
+// an OK is there once and in order until it is collected or expires, what was
+// collected and flushed, or has expired, never comes back, and the keys of expired
+// epochs are in no version of any sector. More: -args -crashes 100000.
+func TestPowerLossAtAnyOperation(t *testing.T) {
+	images, want := 0, *crashes
+	if testing.Short() {
+		want = min(want, 200)
+	}
+	for seed := uint64(1); images < want; seed++ {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
+			w := &world{r: rand.New(rand.NewPCG(seed, 1)), fs: disktest.New()}
+			n, err := w.live()
+			if err != nil {
+				t.Fatalf("seed %d: %v\n%s", seed, err, strings.Join(w.trace, "\n"))
+			}
+			images += n
+		})
+	}
+	t.Logf("%d crash images, no violation", images)
+}
