@@ -113,3 +113,41 @@ func lives(r *rand.Rand) error {
 	}
 	return nil
 }
+
+// TestCreateThatFailed: whatever operation of Create fails, the next program makes a
+// file that keeps its promises.
+func TestCreateThatFailed(t *testing.T) {
+	for op := 1; ; op++ {
+		fails := disktest.New()
+		fails.FailAt(op, errors.New("I/O error"))
+		if _, err := Create(fails, "keys", 2); err == nil {
+			if op < 5 {
+				t.Fatalf("Create does %d operations", op)
+			}
+			return
+		}
+		for seed := range uint64(50) {
+			d := disktest.New()
+			d.FailAt(op, errors.New("I/O error"))
+			Create(d, "keys", 2)
+			d = d.AfterKill()
+			f, err := Open(d, "keys")
+			if errors.Is(err, fs.ErrNotExist) {
+				f, err = Create(d, "keys", 2)
+			}
+			if err != nil {
+				t.Fatalf("operation %d failed, then: %v", op, err)
+			}
+			if err := f.Set(1, []byte("key")); err != nil {
+				t.Fatal(err)
+			}
+			f, err = Open(d.AfterPowerLoss(rand.New(rand.NewPCG(seed, 3))), "keys")
+			if err != nil {
+				t.Fatalf("operation %d failed, and after a power loss: %v", op, err)
+			}
+			if got, err := f.Get(1); err != nil || string(got) != "key" {
+				t.Fatalf("operation %d failed, and after a power loss the key is %q, %v", op, got, err)
+			}
+		}
+	}
+}

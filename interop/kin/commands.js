@@ -1,0 +1,73 @@
+// docs/protocol.md, Queue commands: the tables as they stand there, and proofs.
+import nacl from 'tweetnacl'
+import { H, equal, join, number, refuse } from './bytes.js'
+
+// A field is a name and a size; [size, name] repeats it n times; optional fields may
+// be missing together with all behind them.
+const commands = {
+  0x01: 'corr24 grant24 n1 n*hash32',
+  0x02: 'corr24 ticket24 key32 proof48',
+  0x03: 'corr24 receiver24 claim32 ttl4 location24 proof48 [blob4096]',
+  0x04: 'corr24 receiver24 proof48',
+  0x05: 'corr24 location24',
+  0x06: 'corr24 sender24 message16 class1 flags1 proof48 envelope4096',
+  0x07: 'corr24 sender24 claim32 key32 message16 class1 flags1 proof48 envelope4096',
+  0x08: 'corr24 sender24 message16 proof48',
+  0x09: 'corr24 n1 n*receiver24 n*proof48',
+  0x0a: 'corr24 handle2',
+  0x0b: 'handle2 n2 n*sequence8',
+}
+const answers = {
+  0x81: 'corr8',
+  0x82: 'corr8 code2 wait4',
+  0x83: 'corr8 remaining4',
+  0x84: 'corr8 receiver24 sender24',
+  0x85: 'corr8 expiry8 blob4096',
+  0x86: 'corr8 n1 n*queue11',
+  0x87: 'handle2 sequence8 flags1 envelope4096',
+  0x88: 'handle2 invite1 fetches1 tries1',
+}
+const most = { 0x01: 16, 0x09: 40, 0x0b: 256 }
+const unsigned = ['corr', 'proof', 'envelope', 'blob']
+
+function parse(table, type, body) {
+  const fields = []
+  let n = 1
+  let at = 0
+  const take = (name, size) => {
+    if (at + size > body.length) refuse('malformed')
+    fields.push([name, body.slice(at, (at += size))])
+  }
+  for (const field of table[type].split(' ')) {
+    const [, optional, times, name, size] = field.match(/^(\[?)(n\*)?([a-z]+)(\d+)/)
+    if (optional && at === body.length) break
+    for (let i = 0; i < (times ? n : 1); i++) take(name, +size)
+    if (name === 'n') {
+      n = number(fields.at(-1)[1])
+      if (type in most && (n < 1 || n > most[type])) refuse('malformed')
+    }
+  }
+  if (at !== body.length) refuse('malformed')
+  return fields
+}
+
+// parseCommand returns the fields in order, and S.
+export function parseCommand(type, body) {
+  if (!(type in commands)) refuse('unknown')
+  const fields = parse(commands, type, body)
+  const signed = join(Uint8Array.of(type), ...fields.filter(([name]) => !unsigned.includes(name)).map(([, b]) => b))
+  return { fields, signed }
+}
+
+export const parseAnswer = (type, body) => type in answers ? parse(answers, type, body) : null
+
+// verify checks each proof of a command with the relay's private RA.
+export function verify(command, sid, ra, key) {
+  const corr = command.fields.find(([name]) => name === 'corr')[1]
+  const want = H('kin/1 cmd', sid, corr, command.signed)
+  for (const [name, proof] of command.fields) {
+    if (name !== 'proof') continue
+    const got = nacl.box.open(proof, corr, key, ra)
+    if (!got || !equal(got, want)) refuse('proof')
+  }
+}
