@@ -6,18 +6,14 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	"golang.org/x/time/rate"
 
 	"kin/protocol"
 	"kin/relay/spool"
 )
 
-// Pace of one sender.
 const (
-	sendRate  = rate.Limit(2)
-	sendBurst = 128
-
-	fullWait = 10 * time.Minute
+	sendBurst = 128 // of a queue, before Config.Pace
+	fullWait  = 10 * time.Minute
 )
 
 func (s *session) failed(n protocol.Corr, err error) {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 
 	"kin/internal/disk"
 	"kin/internal/slots"
@@ -42,6 +43,7 @@ type Config struct {
 	Unlinked    int // connections whose link is not up
 	Unread      int // envelopes a queue
 	Urgent      int // of them, kept for urgent ones
+	Pace        int // envelopes a second and queue, after a burst of 128
 }
 
 // The defaults of Config fit a machine with one core and 512 MB.
@@ -53,6 +55,7 @@ const (
 	defaultUnlinked    = 1000
 	defaultUnread      = 128
 	defaultUrgent      = 16
+	defaultPace        = 2
 
 	epochSlots  = 352
 	writeWait   = 10 * time.Second
@@ -95,6 +98,7 @@ func Open(cfg Config) (*Relay, error) {
 	setDefault(&cfg.Unlinked, defaultUnlinked)
 	setDefault(&cfg.Unread, defaultUnread)
 	setDefault(&cfg.Urgent, defaultUrgent)
+	setDefault(&cfg.Pace, defaultPace)
 	if cfg.FS == nil {
 		cfg.FS = disk.OS{}
 	}
@@ -136,7 +140,7 @@ func (r *Relay) openData() (err error) {
 	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {
 		return err
 	}
-	if r.store, err = openStore(filepath.Join(r.cfg.Dir, "relay.db")); err != nil {
+	if r.store, err = openStore(filepath.Join(r.cfg.Dir, "relay.db"), rate.Limit(r.cfg.Pace)); err != nil {
 		return err
 	}
 	r.slots = slots.Memory(epochSlots)

@@ -84,6 +84,7 @@ type store struct {
 	db     *bbolt.DB
 	keys   keys
 	static *ecdh.PrivateKey
+	pace   rate.Limit
 
 	mu        sync.Mutex
 	receivers map[hash]*queue
@@ -101,7 +102,7 @@ var (
 // ErrInUse is returned by Open for a folder that another relay has open.
 var ErrInUse = errors.New("another relay has this data folder open")
 
-func openStore(name string) (*store, error) {
+func openStore(name string, pace rate.Limit) (*store, error) {
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{Timeout: time.Second})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, ErrInUse
@@ -109,7 +110,7 @@ func openStore(name string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{db: db, receivers: map[hash]*queue{}, senders: map[hash]*queue{}, locations: map[hash]*queue{}}
+	s := &store{db: db, pace: pace, receivers: map[hash]*queue{}, senders: map[hash]*queue{}, locations: map[hash]*queue{}}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range [][]byte{bucketKeys, bucketQueues, bucketTickets, bucketGrants} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
@@ -249,7 +250,7 @@ func (s *store) find(m map[hash]*queue, id protocol.ID) (q queue, ok bool) {
 		r.Day, r.used = d, true
 	}
 	if r.paced == nil {
-		r.paced = rate.NewLimiter(sendRate, sendBurst)
+		r.paced = rate.NewLimiter(s.pace, sendBurst)
 	}
 	return *r, !r.Gone
 }

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"crypto/ecdh"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"kin/protocol"
+)
+
+// client is a connection of the load's.
+type client struct {
+	ws    *websocket.Conn
+	link  framer
+	sid   [32]byte
+	hello *protocol.Hello
+	corr  protocol.Corr
+	buf   [3][]byte
+	out   []byte
+}
+
+func dial(s *server) (*client, error) {
+	d := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10}
+	ws, _, err := d.Dial("ws://"+s.Address, nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{ws: ws, link: clear{}}
+	for i, size := range sizes {
+		c.buf[i] = make([]byte, size+16)
+	}
+	_, hello, err := ws.ReadMessage()
+	if err != nil {
+		return nil, err
+	}
+	answer, link, h, err := protocol.Connect(hello, s.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	if c.hello = h; s.kind != "bare" {
+		c.link, c.sid = link, link.SID
+	}
+	rand.Read(c.corr[:16])
+	return c, ws.WriteMessage(websocket.BinaryMessage, answer)
+}
+
+func (c *client) number() protocol.Corr {
+	binary.BigEndian.PutUint64(c.corr[16:], c.corr.Number()+1)
+	return c.corr
+}
+
+// queue lays a frame beside those that flush writes.
+func (c *client) queue(t protocol.Type, body []byte) { c.out = c.link.Seal(c.out, t, body) }
+
+func (c *client) flush() error {
+	for len(c.out) > 0 {
+		n := whole(c.out)
+		if err := c.ws.WriteMessage(websocket.BinaryMessage, c.out[:n]); err != nil {
+			return err
+		}
+		c.out = append(c.out[:0], c.out[n:]...)
+	}
+	return nil
+}
+
+// read hands the frames of the next websocket message to f.
+func (c *client) read(f func(protocol.Frame) error) error {
+	_, r, err := c.ws.NextReader()
+	if err != nil {
+		return err
+	}
+	for {
+		var class [1]byte
+		if _, err := io.ReadFull(r, class[:]); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		b := c.buf[class[0]]
+		if _, err := io.ReadFull(r, b); err != nil {
+			return err
+		}
+		frame, err := c.link.Open(class[0], b)
+		if err == nil {
+			err = f(frame)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ask sends a command and waits for its answer.
+func ask[A protocol.Answer](c *client, cmd protocol.Command) (a A, err error) {
+	c.queue(cmd.Type(), cmd.Body())
+	if err := c.flush(); err != nil {
+		return a, err
+	}
+	for got := false; !got; {
+		err := c.read(func(f protocol.Frame) error {
+			answer, err := protocol.ParseAnswer(f)
+			if refused, ok := answer.(*protocol.Error); ok {
+				err = fmt.Errorf("refused: %v", refused.Code)
+			}
+			if x, ok := answer.(A); ok {
+				a, got = x, true
+			}
+			return err
+		})
+		if err != nil {
+			return a, err
+		}
+	}
+	return a, nil
+}
+
+// pair is a sender and its receiver.
+type pair struct {
+	from, to *client
+	sender   protocol.ID
+	key      *protocol.ProofKey
+	handle   uint16
+}
+
+func newPair(s *server, i int) (*pair, error) {
+	p := &pair{}
+	var err error
+	if p.to, err = dial(s); err != nil {
+		return nil, err
+	}
+	if p.from, err = dial(s); err != nil {
+		return nil, err
+	}
+	if s.kind == "kin" {
+		return p, p.meet(s)
+	}
+	name := binary.BigEndian.AppendUint64(nil, uint64(i))
+	for _, x := range []struct {
+		c *client
+		t protocol.Type
+	}{{p.to, protocol.TypeSub}, {p.from, protocol.TypeFirst}} {
+		x.c.queue(x.t, name)
+		if err := x.c.flush(); err != nil {
+			return nil, err
+		}
+		if err := x.c.read(func(protocol.Frame) error { return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// meet makes the pair's queue and registers the sender.
+func (p *pair) meet(s *server) error {
+	grant, err := protocol.ParseGrant(s.Grant)
+	if err != nil {
+		return err
+	}
+	rkey, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	skey, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	mine, err := protocol.NewProofKey(rkey, p.to.hello.RA)
+	if err != nil {
+		return err
+	}
+	if p.key, err = protocol.NewProofKey(skey, p.from.hello.RA); err != nil {
+		return err
+	}
+	var ticket protocol.ID
+	rand.Read(ticket[:])
+	if _, err := ask[*protocol.Issued](p.to, &protocol.Issue{Corr: p.to.number(), Grant: grant, Hashes: [][32]byte{protocol.TicketHash(ticket)}}); err != nil {
+		return err
+	}
+	n := &protocol.New{Corr: p.to.number(), Ticket: ticket, Key: [32]byte(rkey.PublicKey().Bytes())}
+	n.Proof = mine.Prove(p.to.sid, n.Corr, n.SignedBytes())
+	ids, err := ask[*protocol.IDs](p.to, n)
+	if err != nil {
+		return err
+	}
+	var claim [32]byte
+	rand.Read(claim[:])
+	o := &protocol.Offer{Corr: p.to.number(), Receiver: ids.Receiver, ClaimHash: protocol.ClaimHash(claim)}
+	o.Proof = mine.Prove(p.to.sid, o.Corr, o.SignedBytes())
+	if _, err := ask[*protocol.OK](p.to, o); err != nil {
+		return err
+	}
+	p.sender = ids.Sender
+	f := &protocol.First{Corr: p.from.number(), Sender: p.sender, Claim: claim, Key: [32]byte(skey.PublicKey().Bytes()), Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
+	f.Proof = p.key.Prove(p.from.sid, f.Corr, f.SignedBytes())
+	if _, err := ask[*protocol.OK](p.from, f); err != nil {
+		return err
+	}
+	sub := &protocol.Sub{Corr: p.to.number(), Queues: []protocol.ID{ids.Receiver}, Proofs: make([]protocol.Proof, 1)}
+	sub.Proofs[0] = mine.Prove(p.to.sid, sub.Corr, sub.SignedBytes())
+	subbed, err := ask[*protocol.Subbed](p.to, sub)
+	if err != nil {
+		return err
+	}
+	p.handle = subbed.Queues[0].Handle
+	return nil
+}
+
+// outstanding is how many PUTs a sender has under way.
+const outstanding = 16
+
+// send keeps PUTs under way until the connection ends.
+func (p *pair) send() error {
+	put := &protocol.Put{Sender: p.sender, Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
+	rand.Read(put.Envelope)
+	for free := outstanding; ; {
+		for ; free > 0; free-- {
+			put.Corr = p.from.number()
+			copy(put.Message[:], put.Corr[8:])
+			if p.key != nil {
+				put.Proof = p.key.Prove(p.from.sid, put.Corr, put.SignedBytes())
+			}
+			p.from.queue(protocol.TypePut, put.Body())
+		}
+		if err := p.from.flush(); err != nil {
+			return err
+		}
+		err := p.from.read(func(f protocol.Frame) error {
+			if f.Type != protocol.TypeOK {
+				a, _ := protocol.ParseAnswer(f)
+				return fmt.Errorf("a PUT was answered %T %v", a, a)
+			}
+			free++
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// receive counts what comes and acknowledges it, a websocket message at a time.
+func (p *pair) receive(count *atomic.Int64) error {
+	for {
+		ack := &protocol.Ack{Handle: p.handle}
+		err := p.to.read(func(f protocol.Frame) error {
+			if f.Type == protocol.TypeMsg {
+				ack.Sequences = append(ack.Sequences, binary.BigEndian.Uint64(f.Body[2:]))
+				count.Add(1)
+			}
+			return nil
+		})
+		if err == nil && len(ack.Sequences) > 0 {
+			p.to.queue(ack.Type(), ack.Body())
+			err = p.to.flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// result is one measurement.
+type result struct {
+	rate float64       // messages a second
+	cpu  time.Duration // of the server, a message
+}
+
+func measure(kind string, span time.Duration, pairs int) (result, error) {
+	s, err := start(kind)
+	if err != nil {
+		return result{}, err
+	}
+	defer s.stop()
+	var count atomic.Int64
+	var all sync.WaitGroup
+	failed := make(chan error, 2*pairs)
+	var ends []*client
+	for i := range pairs {
+		p, err := newPair(s, i)
+		if err != nil {
+			return result{}, fmt.Errorf("%s: %w", kind, err)
+		}
+		ends = append(ends, p.from, p.to)
+		all.Go(func() { failed <- p.send() })
+		all.Go(func() { failed <- p.receive(&count) })
+	}
+	time.Sleep(span / 3)
+	from, cpu, begun := count.Load(), s.cpu(), time.Now()
+	time.Sleep(span)
+	n, cpu, took := count.Load()-from, s.cpu()-cpu, time.Since(begun)
+	select {
+	case err := <-failed:
+		return result{}, fmt.Errorf("%s: %w", kind, err)
+	default:
+	}
+	for _, c := range ends {
+		c.ws.Close()
+	}
+	all.Wait()
+	if n == 0 {
+		return result{}, errors.New(kind + ": nothing arrived")
+	}
+	return result{float64(n) / took.Seconds(), cpu / time.Duration(n)}, nil
+}
