@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -238,8 +239,8 @@ func (f *forwarder) pass(e, to *end, put []byte) {
 }
 
 // log is a group-committed append: what waits is written at once and synced once.
-// Its files take 64 MiB each and grow by 4 MiB of zeros, as Kin's do; the one before
-// the last is removed.
+// Its three files of 64 MiB grow by 4 MiB of zeros, and are then used again in turn,
+// as Kin's are when their envelopes are gone.
 type log struct {
 	dir string
 
@@ -247,6 +248,12 @@ type log struct {
 	wake *sync.Cond
 	data [][]byte
 	done []func()
+}
+
+// segment is one of the log's files.
+type segment struct {
+	f    *os.File
+	size int64
 }
 
 func newLog(dir string) (*log, error) {
@@ -267,12 +274,13 @@ func (l *log) append(b []byte, done func()) {
 }
 
 func (l *log) write() {
-	const segment, step = 64 << 20, 4 << 20
-	var f *os.File
+	const limit, step = 64 << 20, 4 << 20
+	var files [3]segment
 	var buf []byte
-	var end, size int64
+	var end int64
+	g := &files[0]
 	zeros := make([]byte, step)
-	for {
+	for turn := 0; ; {
 		l.mu.Lock()
 		for len(l.data) == 0 {
 			l.wake.Wait()
@@ -284,28 +292,27 @@ func (l *log) write() {
 		for _, d := range data {
 			buf = append(buf, d...)
 		}
-		if f == nil || end+int64(len(buf)) > segment {
-			next, err := os.Create(filepath.Join(l.dir, time.Now().Format("150405.000000000")))
-			if err != nil {
+		if g.f == nil || end+int64(len(buf)) > limit {
+			turn++
+			g, end = &files[turn%len(files)], 0
+			if g.f == nil {
+				var err error
+				if g.f, err = os.Create(filepath.Join(l.dir, strconv.Itoa(turn))); err != nil {
+					panic(err)
+				}
+			}
+		}
+		for g.size < end+int64(len(buf)) {
+			if _, err := g.f.WriteAt(zeros, g.size); err != nil {
 				panic(err)
 			}
-			if f != nil {
-				f.Close()
-				os.Remove(f.Name())
-			}
-			f, end, size = next, 0, 0
+			g.size += step
 		}
-		for size < end+int64(len(buf)) {
-			if _, err := f.WriteAt(zeros, size); err != nil {
-				panic(err)
-			}
-			size += step
-		}
-		if _, err := f.WriteAt(buf, end); err != nil {
+		if _, err := g.f.WriteAt(buf, end); err != nil {
 			panic(err)
 		}
 		end += int64(len(buf))
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		if err := unix.Fdatasync(int(g.f.Fd())); err != nil {
 			panic(err)
 		}
 		for _, d := range done {

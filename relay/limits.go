@@ -115,5 +115,12 @@ func (r *Relay) countDown(p prefix) {
 	}
 }
 
-// room is the share of the disk that is free.
-func (r *Relay) room() float64 { return freeShare(r.cfg.Dir) }
+// room is the share of the disk that is free, as of a second ago at most.
+func (r *Relay) room() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); now.Sub(r.roomAt) > time.Second {
+		r.roomIs, r.roomAt = freeShare(r.cfg.Dir), now
+	}
+	return r.roomIs
+}

@@ -86,6 +86,8 @@ type Relay struct {
 	minute   *minute
 	unlinked int
 	prefixes prefixes
+	roomIs   float64
+	roomAt   time.Time
 }
 
 // Open opens the relay whose data is in cfg.Dir, making its keys if there are none.

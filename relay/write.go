@@ -76,9 +76,9 @@ func (s *session) write() {
 		s.room.Broadcast()
 		s.mu.Unlock()
 		s.ws.SetWriteDeadline(time.Now().Add(writeWait))
-		for len(b) > 0 {
-			n := wireMessage(b)
-			if s.ws.WriteMessage(websocket.BinaryMessage, b[:n]) != nil {
+		for rest := b; len(rest) > 0; {
+			n := wireMessage(rest)
+			if s.ws.WriteMessage(websocket.BinaryMessage, rest[:n]) != nil {
 				s.ws.Close() // the reader then ends
 				s.mu.Lock()
 				s.closed, s.writing = true, false
@@ -86,9 +86,9 @@ func (s *session) write() {
 				s.mu.Unlock()
 				return
 			}
-			b = b[n:]
+			rest = rest[n:]
 		}
-		spare = b[:0:0]
+		spare = b
 	}
 }
 

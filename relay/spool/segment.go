@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -11,9 +12,10 @@ import (
 	"kin/internal/disk"
 )
 
-// growStep is how much a segment is filled with zeros at a time: writing over what
-// is there is faster than extending.
+// growStep is how much a segment is filled with zeros at a time.
 const growStep = 4 << 20
+
+var zeros [growStep]byte
 
 // segment is a file of batches. id names its present life: the number of its first
 // batch, which no other life has.
@@ -43,12 +45,17 @@ type segment struct {
 const segmentSuffix = ".seg"
 
 // newSegment begins a segment with batch numbers of its own: a spare file's new
-// life, or a new file.
+// life, for writing over what is there is faster than extending, or a new file.
 func (s *Spool) newSegment() (*segment, error) {
 	n := uint64(s.SegmentSize / boundary)
 	first, err := s.Reserve(n)
 	if err != nil {
 		return nil, fmt.Errorf("batch numbers: %w", err)
+	}
+	if s.spare == nil {
+		if err := s.reclaim(); err != nil {
+			return nil, err
+		}
 	}
 	g := s.spare
 	if g != nil {
@@ -73,6 +80,21 @@ func (s *Spool) newSegment() (*segment, error) {
 	return s.addSegment(&segment{file: f, name: name, id: first, last: first}), nil
 }
 
+// reclaim makes a segment whose records are all gone the spare, if there is one:
+// what was collected a moment ago need not wait for the next sweep. writing is held.
+func (s *Spool) reclaim() error {
+	s.mu.Lock()
+	gone := false
+	for _, g := range s.segments {
+		gone = gone || g != s.open && g.gone == g.records
+	}
+	s.mu.Unlock()
+	if !gone {
+		return nil
+	}
+	return errors.Join(s.syncZeros(), s.free())
+}
+
 func (s *Spool) addSegment(g *segment) *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,11 +104,12 @@ func (s *Spool) addSegment(g *segment) *segment {
 	return g
 }
 
-// grow fills the segment with zeros up to end at least.
+// grow fills the segment with zeros up to end at least, and up to limit at most if
+// that is enough.
 func (g *segment) grow(end, limit int64) error {
 	for g.size < end {
-		to := min(max(end, g.size+growStep), max(limit, end))
-		if _, err := g.file.WriteAt(make([]byte, to-g.size), g.size); err != nil {
+		to := min(g.size+growStep, max(limit, end))
+		if _, err := g.file.WriteAt(zeros[:to-g.size], g.size); err != nil {
 			return err
 		}
 		g.size = to
