@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -16,8 +17,19 @@ func (s *session) answer(a protocol.Answer) {
 	if s.closed {
 		return
 	}
-	s.out = s.link.Seal(s.out, a.Type(), a.Body())
+	s.sealOut(a.Type(), a.Body())
 	s.startWriter()
+}
+
+// outBuffers are for sealed frames; a session that has nothing to write has none.
+var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outLimit/2); return &b }}
+
+// sealOut seals a frame for the writer. mu is held.
+func (s *session) sealOut(t protocol.Type, parts ...[]byte) {
+	if s.out == nil {
+		s.out = *outBuffers.Get().(*[]byte)
+	}
+	s.out = s.link.Seal(s.out, t, parts...)
 }
 
 func (s *session) ok(n protocol.Corr) { s.answer(&protocol.OK{Corr: n.Number()}) }
@@ -58,7 +70,6 @@ func (s *session) startWriter() {
 // nothing: one coalesced write at a time.
 func (s *session) write() {
 	defer s.relay.work.Done()
-	var spare []byte
 	for {
 		s.mu.Lock()
 		if len(s.out) == 0 {
@@ -66,13 +77,12 @@ func (s *session) write() {
 		}
 		if len(s.out) == 0 || s.closed {
 			s.writing = false
-			s.out = nil
 			s.room.Broadcast()
 			s.mu.Unlock()
 			return
 		}
 		b := s.out
-		s.out = spare[:0]
+		s.out = nil
 		s.room.Broadcast()
 		s.mu.Unlock()
 		s.ws.SetWriteDeadline(time.Now().Add(writeWait))
@@ -88,7 +98,8 @@ func (s *session) write() {
 			}
 			rest = rest[n:]
 		}
-		spare = b
+		b = b[:0]
+		outBuffers.Put(&b)
 	}
 }
 
@@ -134,7 +145,7 @@ func (s *session) seal(sub *subscription, r spool.Record) {
 	if r.Urgent {
 		m.Flags = protocol.FlagUrgent
 	}
-	s.out = s.link.Seal(s.out, m.Type(), m.Head(), r.Body)
+	s.sealOut(m.Type(), m.Head(), r.Body)
 	sub.after = r.Sequence
 	sub.unacked = append(sub.unacked, r.Sequence)
 }
