@@ -23,8 +23,8 @@ const (
 	freeBurst    = 100
 )
 
-// session is one connection. Its reader runs from the beginning to the end; a
-// writer runs only while there is something to write.
+// session is one connection. Its reader runs from the beginning to the end, in one
+// goroutine after another; a writer runs only while there is something to write.
 type session struct {
 	// Static.
 	relay  *Relay
@@ -56,14 +56,32 @@ func newSession(r *Relay, ws *websocket.Conn, p prefix) *session {
 }
 
 // run is the reader.
-func (s *session) run() {
+func (s *session) run() { s.goOn(s.begin()) }
+
+// goOn waits for the next websocket message in a new goroutine, or ends the session.
+// Most connections wait most of the time, and a goroutine that has only waited keeps
+// a small stack.
+func (s *session) goOn(err error) {
+	if err == nil {
+		s.ws.SetReadDeadline(time.Now().Add(deadAfter))
+		go s.wait()
+		return
+	}
 	defer s.relay.work.Done()
-	err := s.serve()
 	var closed *websocket.CloseError
 	if !errors.As(err, &closed) && !errors.Is(err, io.EOF) {
 		s.relay.cfg.Log.Debug("a connection ended", "linked", s.linked, "malformed", errors.Is(err, protocol.ErrMalformed) || errors.Is(err, protocol.ErrSeal))
 	}
 	s.end()
+}
+
+// wait carries out one websocket message.
+func (s *session) wait() {
+	r, err := s.next()
+	if err == nil {
+		err = s.frames(r)
+	}
+	s.goOn(err)
 }
 
 // end frees everybody who waits for this session.
@@ -101,7 +119,8 @@ func (s *session) goAway() {
 	s.ws.SetReadDeadline(time.Now().Add(time.Second))
 }
 
-func (s *session) serve() error {
+// begin brings the link up, and carries out what came with the client's half.
+func (s *session) begin() error {
 	s.ws.SetReadLimit(protocol.MaxWireMessage)
 	var err error
 	if s.minute, err = s.relay.current(); err != nil {
@@ -128,15 +147,7 @@ func (s *session) serve() error {
 	s.ping = time.AfterFunc(pingAfter(), s.sendPing)
 	s.mu.Unlock()
 	s.free = rate.NewLimiter(freeRate, freeBurst)
-	for {
-		if err := s.frames(r); err != nil {
-			return err
-		}
-		s.ws.SetReadDeadline(time.Now().Add(deadAfter))
-		if r, err = s.next(); err != nil {
-			return err
-		}
-	}
+	return s.frames(r)
 }
 
 func pingAfter() time.Duration { return pingEvery - pingSpread/2 + rand.N(pingSpread) }
