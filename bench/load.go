@@ -34,9 +34,6 @@ func dial(s *server) (*client, error) {
 		return nil, err
 	}
 	c := &client{ws: ws, link: clear{}}
-	for i, size := range sizes {
-		c.buf[i] = make([]byte, size+16)
-	}
 	_, hello, err := ws.ReadMessage()
 	if err != nil {
 		return nil, err
@@ -83,6 +80,9 @@ func (c *client) read(f func(protocol.Frame) error) error {
 			return nil
 		} else if err != nil {
 			return err
+		}
+		if c.buf[class[0]] == nil {
+			c.buf[class[0]] = make([]byte, sizes[class[0]]+16)
 		}
 		b := c.buf[class[0]]
 		if _, err := io.ReadFull(r, b); err != nil {
@@ -158,59 +158,71 @@ func newPair(s *server, i int) (*pair, error) {
 	return p, nil
 }
 
-// meet makes the pair's queue and registers the sender.
-func (p *pair) meet(s *server) error {
+// newQueue makes a queue that the holder of claim may send to.
+func (c *client) newQueue(s *server, claim [32]byte) (*protocol.IDs, *protocol.ProofKey, error) {
 	grant, err := protocol.ParseGrant(s.Grant)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	rkey, err := ecdh.X25519().GenerateKey(rand.Reader)
+	own, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	skey, err := ecdh.X25519().GenerateKey(rand.Reader)
+	key, err := protocol.NewProofKey(own, c.hello.RA)
 	if err != nil {
-		return err
-	}
-	mine, err := protocol.NewProofKey(rkey, p.to.hello.RA)
-	if err != nil {
-		return err
-	}
-	if p.key, err = protocol.NewProofKey(skey, p.from.hello.RA); err != nil {
-		return err
+		return nil, nil, err
 	}
 	var ticket protocol.ID
 	rand.Read(ticket[:])
-	if _, err := ask[*protocol.Issued](p.to, &protocol.Issue{Corr: p.to.number(), Grant: grant, Hashes: [][32]byte{protocol.TicketHash(ticket)}}); err != nil {
-		return err
+	if _, err := ask[*protocol.Issued](c, &protocol.Issue{Corr: c.number(), Grant: grant, Hashes: [][32]byte{protocol.TicketHash(ticket)}}); err != nil {
+		return nil, nil, err
 	}
-	n := &protocol.New{Corr: p.to.number(), Ticket: ticket, Key: [32]byte(rkey.PublicKey().Bytes())}
-	n.Proof = mine.Prove(p.to.sid, n.Corr, n.SignedBytes())
-	ids, err := ask[*protocol.IDs](p.to, n)
+	n := &protocol.New{Corr: c.number(), Ticket: ticket, Key: [32]byte(own.PublicKey().Bytes())}
+	n.Proof = key.Prove(c.sid, n.Corr, n.SignedBytes())
+	ids, err := ask[*protocol.IDs](c, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := &protocol.Offer{Corr: c.number(), Receiver: ids.Receiver, ClaimHash: protocol.ClaimHash(claim)}
+	o.Proof = key.Prove(c.sid, o.Corr, o.SignedBytes())
+	_, err = ask[*protocol.OK](c, o)
+	return ids, key, err
+}
+
+// subscribe reads a queue, and returns its handle.
+func (c *client) subscribe(receiver protocol.ID, key *protocol.ProofKey) (uint16, error) {
+	sub := &protocol.Sub{Corr: c.number(), Queues: []protocol.ID{receiver}, Proofs: make([]protocol.Proof, 1)}
+	sub.Proofs[0] = key.Prove(c.sid, sub.Corr, sub.SignedBytes())
+	subbed, err := ask[*protocol.Subbed](c, sub)
+	if err != nil {
+		return 0, err
+	}
+	return subbed.Queues[0].Handle, nil
+}
+
+// meet makes the pair's queue and registers the sender.
+func (p *pair) meet(s *server) error {
+	var claim [32]byte
+	rand.Read(claim[:])
+	ids, mine, err := p.to.newQueue(s, claim)
 	if err != nil {
 		return err
 	}
-	var claim [32]byte
-	rand.Read(claim[:])
-	o := &protocol.Offer{Corr: p.to.number(), Receiver: ids.Receiver, ClaimHash: protocol.ClaimHash(claim)}
-	o.Proof = mine.Prove(p.to.sid, o.Corr, o.SignedBytes())
-	if _, err := ask[*protocol.OK](p.to, o); err != nil {
+	own, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	if p.key, err = protocol.NewProofKey(own, p.from.hello.RA); err != nil {
 		return err
 	}
 	p.sender = ids.Sender
-	f := &protocol.First{Corr: p.from.number(), Sender: p.sender, Claim: claim, Key: [32]byte(skey.PublicKey().Bytes()), Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
+	f := &protocol.First{Corr: p.from.number(), Sender: p.sender, Claim: claim, Key: [32]byte(own.PublicKey().Bytes()), Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
 	f.Proof = p.key.Prove(p.from.sid, f.Corr, f.SignedBytes())
 	if _, err := ask[*protocol.OK](p.from, f); err != nil {
 		return err
 	}
-	sub := &protocol.Sub{Corr: p.to.number(), Queues: []protocol.ID{ids.Receiver}, Proofs: make([]protocol.Proof, 1)}
-	sub.Proofs[0] = mine.Prove(p.to.sid, sub.Corr, sub.SignedBytes())
-	subbed, err := ask[*protocol.Subbed](p.to, sub)
-	if err != nil {
-		return err
-	}
-	p.handle = subbed.Queues[0].Handle
-	return nil
+	p.handle, err = p.to.subscribe(ids.Receiver, mine)
+	return err
 }
 
 // outstanding is how many PUTs a sender has under way.

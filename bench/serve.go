@@ -34,11 +34,11 @@ func serve(kind, dir string) error {
 	var handler http.Handler
 	var a announced
 	if kind == "kin" {
-		r, err := relay.Open(relay.Config{Dir: dir, Pace: 1 << 30, Connections: 20000, Unlinked: 20000})
+		r, err := relay.Open(relay.Config{Dir: dir, Pace: 1 << 30, Connections: 20000, Unlinked: 20000, Queues: 20000})
 		if err != nil {
 			return err
 		}
-		if a.Grant, err = r.NewGrant(1000, 24*time.Hour); err != nil {
+		if a.Grant, err = r.NewGrant(20000, 24*time.Hour); err != nil {
 			return err
 		}
 		a.Fingerprint = r.Fingerprint()

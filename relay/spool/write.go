@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -278,26 +279,31 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 	n := len(batch)
 	rand.Read(b[l.salt(0):l.salt(n)])
 	entries := make([]entry, n)
-	end := 0
-	for i, p := range batch {
-		r := record{p.queue, p.seq, p.ID, p.Expiry, 0}
-		if r.seq == 0 {
-			r.seq = l.number<<16 | uint64(i)
+	seal := func(from, to int) {
+		for i := from; i < to; i++ {
+			p := batch[i]
+			r := record{p.queue, p.seq, p.ID, p.Expiry, 0}
+			if r.seq == 0 {
+				r.seq = l.number<<16 | uint64(i)
+			}
+			if p.Urgent {
+				r.flags = flagUrgent
+			}
+			salt := l.salt(i)
+			k := recordKey(&keys[i].key, b[salt:salt+saltSize], l.segment, l.number, i)
+			sealPart(b[l.header(i):], &k, headerNonce, r.marshal())
+			sealPart(b[bodies[i]:], &k, bodyNonce, p.Body)
+			clear(k[:])
+			entries[i] = entry{id: p.ID, place: place{g.number, uint32(g.end) + uint32(salt)}, seq: r.seq,
+				body: uint32(g.end) + uint32(bodies[i]), batch: uint32(l.number - g.id), epoch: p.Expiry,
+				index: uint16(i), class: l.classes[i], flags: r.flags}
 		}
-		if p.Urgent {
-			r.flags = flagUrgent
-		}
-		salt := l.salt(i)
-		k := recordKey(&keys[i].key, b[salt:salt+saltSize], l.segment, l.number, i)
-		sealPart(b[l.header(i):], &k, headerNonce, r.marshal())
-		sealPart(b[bodies[i]:], &k, bodyNonce, p.Body)
-		clear(k[:])
-		entries[i] = entry{id: p.ID, place: place{g.number, uint32(g.end) + uint32(salt)}, seq: r.seq,
-			body: uint32(g.end) + uint32(bodies[i]), batch: uint32(l.number - g.id), epoch: p.Expiry,
-			index: uint16(i), class: l.classes[i], flags: r.flags}
-		end = bodies[i] + l.bodySize(i)
 	}
-	clear(b[end:])
+	var half sync.WaitGroup
+	half.Go(func() { seal(0, n/2) })
+	seal(n/2, n)
+	half.Wait()
+	clear(b[bodies[n-1]+l.bodySize(n-1):])
 	return entries, nil
 }
 
