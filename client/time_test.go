@@ -1,0 +1,297 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kin/client/vault"
+	"kin/protocol"
+	"kin/relay"
+)
+
+// town is a relay and a network in RAM, in a bubble whose clock moves when everybody
+// waits. A real clock is only asked where the bubble begins.
+type town struct {
+	t       *testing.T
+	relay   *relay.Relay
+	address protocol.Address
+
+	mu    sync.Mutex
+	down  bool
+	conns chan net.Conn
+	open  []net.Conn
+	dials []time.Time
+}
+
+// inTown runs f in a bubble that begins now.
+func inTown(t *testing.T, f func(*testing.T, *town)) {
+	real := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(real)) // a bubble begins in 2000
+		w := &town{t: t, conns: make(chan net.Conn)}
+		var err error
+		if w.relay, err = relay.Open(relay.Config{Dir: t.TempDir()}); err != nil {
+			t.Fatal(err)
+		}
+		w.address = protocol.Address{Hosts: []protocol.Host{{Name: "127.0.0.1:1"}}, Fingerprint: w.relay.Fingerprint()}
+		server := &http.Server{Handler: w.relay}
+		go server.Serve(w)
+		f(t, w)
+		w.cut()
+		server.Close()
+		if err := w.relay.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Accept, Close and Addr make the town a net.Listener.
+func (w *town) Accept() (net.Conn, error) {
+	c, ok := <-w.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (w *town) Close() error   { close(w.conns); return nil }
+func (w *town) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+func (w *town) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	w.mu.Lock()
+	w.dials = append(w.dials, time.Now())
+	down := w.down
+	w.mu.Unlock()
+	if down {
+		return nil, errors.New("no network")
+	}
+	near, far := net.Pipe()
+	select {
+	case w.conns <- far:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open = append(w.open, near)
+	return near, nil
+}
+
+// cut takes the network away; mend brings it back.
+func (w *town) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down = true
+	for _, c := range w.open {
+		c.Close()
+	}
+	w.open = nil
+}
+
+func (w *town) mend() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down = false
+}
+
+// couple is a caseworker and a guest who has joined.
+func (w *town) couple() (k, g *Profile) {
+	w.t.Helper()
+	text, err := w.relay.NewGrant(100, 24*time.Hour)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	grant, err := protocol.ParseGrant(text)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx := w.t.Context()
+	k, err = create(ctx, filepath.Join(w.t.TempDir(), "k"), []byte("correct horse"), vault.DefaultParams(),
+		Setup{Name: "K", Relay: w.address, Grant: grant, Keep: 30 * 24 * time.Hour}, w.dial)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(k.Close)
+	g, err = makeProfile(filepath.Join(w.t.TempDir(), "g"), []byte("correct horse"), vault.DefaultParams(), 30*24*time.Hour, &self{Name: "G"}, w.dial)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(g.Close)
+	token, _, err := k.Invite(ctx, "G", 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	inv, err := protocol.ParseInvite(token)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := g.Join(ctx, inv, "", ""); err != nil {
+		w.t.Fatal(err)
+	}
+	w.take(k)
+	return k, g
+}
+
+// take receives once, and returns the texts.
+func (w *town) take(p *Profile) (texts []string) {
+	w.t.Helper()
+	_, err := p.Receive(w.t.Context(), ReceiveOptions{}, func(ms []Message) error {
+		for _, m := range ms {
+			texts = append(texts, m.Text+m.Note)
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return texts
+}
+
+func (w *town) state(p *Profile, s Sent) State {
+	w.t.Helper()
+	all, err := p.Status()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, st := range all {
+		if st.ID == s.ID {
+			return st.State
+		}
+	}
+	w.t.Fatal("no status")
+	return ""
+}
+
+func TestBackOff(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		_, g := w.couple()
+		w.cut()
+		if _, err := g.Send(t.Context(), "K", "update", SendOptions{QueueOnly: true}); err != nil {
+			t.Fatal(err)
+		}
+		w.dials = nil
+		begun := time.Now()
+		if _, err := g.Sync(t.Context(), 20*time.Minute); !errors.Is(err, ErrOffline) {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took > 20*time.Minute || took < 18*time.Minute {
+			t.Errorf("gave up after %v of 20 minutes", took)
+		}
+		pause := time.Second
+		for i := 1; i < len(w.dials); i++ {
+			if gap := w.dials[i].Sub(w.dials[i-1]); gap < pause/2 || gap >= pause*3/2 {
+				t.Errorf("pause %d is %v; want %v, more or less a half", i, gap, pause)
+			}
+			pause = min(2*pause, time.Minute)
+		}
+		if n := len(w.dials); n < 15 || n > 45 {
+			t.Errorf("%d tries in 20 minutes", n)
+		}
+	})
+}
+
+func TestReconnects(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		ctx, stop := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		var shown []string
+		var at time.Time
+		ended := make(chan error)
+		go func() {
+			_, err := k.Receive(ctx, ReceiveOptions{Follow: true}, func(ms []Message) error {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, m := range ms {
+					shown, at = append(shown, m.Text+m.Note), time.Now()
+				}
+				return nil
+			})
+			ended <- err
+		}()
+		say := func(text string) {
+			t.Helper()
+			if _, err := g.Send(t.Context(), "K", text, SendOptions{Wait: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		say("one")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		w.cut()
+		time.Sleep(30 * time.Minute)
+		w.mend()
+		back := time.Now()
+		say("two")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		mu.Lock()
+		if !slices.Equal(shown, []string{"one", "two"}) {
+			t.Errorf("shown: %q", shown)
+		}
+		if late := at.Sub(back); late > 91*time.Second {
+			t.Errorf("shown %v after the network was back", late)
+		}
+		mu.Unlock()
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A message whose life on the relay ran out unread is put again, until its deadline;
+// then it is shown as expired, and never as delivered.
+func TestLifeOnTheRelayRunsOut(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		kept, err := g.Send(t.Context(), "K", "kept", SendOptions{TTL: time.Hour, Wait: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		brief, err := g.Send(t.Context(), "K", "brief", SendOptions{TTL: time.Hour, Until: time.Hour, Wait: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := w.relay.Status(); s.Envelopes != 2 {
+			t.Fatalf("%d messages on the relay", s.Envelopes)
+		}
+		time.Sleep(4 * time.Hour)
+		synctest.Wait()
+		if s := w.relay.Status(); s.Envelopes != 0 {
+			t.Fatalf("%d messages on the relay, four hours after they were put for one", s.Envelopes)
+		}
+		if s := w.state(g, brief); s != StateExpiredUnread {
+			t.Errorf("brief is %s", s)
+		}
+		if got := w.take(k); len(got) != 0 {
+			t.Fatalf("%q", got)
+		}
+		if _, err := g.Sync(t.Context(), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		got := w.take(k)
+		if len(got) != 1 || got[0] != "kept" {
+			t.Fatalf("%q; want what was put again", got)
+		}
+		for range 2 { // the receipt goes out within the hour, unchecked as they are
+			time.Sleep(time.Hour)
+			w.take(k)
+		}
+		w.take(g)
+		if s := w.state(g, kept); s != StateDelivered {
+			t.Errorf("kept is %s", s)
+		}
+		if s := w.state(g, brief); s != StateExpiredUnread {
+			t.Errorf("brief is %s", s)
+		}
+	})
+}
