@@ -23,6 +23,7 @@ type Grant struct {
 // Status are a relay's totals.
 type Status struct {
 	Version     int    `json:"v"`
+	Type        string `json:"type"` // "status"
 	Fingerprint string `json:"fingerprint"`
 	Durable     bool   `json:"durable"`
 	Connections int    `json:"connections"`
@@ -75,7 +76,7 @@ func (r *Relay) Status() Status {
 	r.store.mu.Lock()
 	queues := len(r.store.receivers)
 	r.store.mu.Unlock()
-	return Status{1, r.Fingerprint().String(), r.limits.Durable, connections, queues, st.Messages, st.Bytes}
+	return Status{1, "status", r.Fingerprint().String(), r.limits.Durable, connections, queues, st.Messages, st.Bytes}
 }
 
 // Admin serves the administration of a running relay: to be listened to on a socket
