@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -14,6 +16,10 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kin": main})
 }
+
+// hostile sets a terminal's title, clears it, rings, turns the direction of writing,
+// and joins a zero width character to the text.
+const hostile = "\x1b]0;owned\x07bad \x1b[2J\u202eright to left\u200b \u009b31m red\n"
 
 // relay is a running kin-relay of a script.
 type relay struct {
@@ -42,6 +48,9 @@ func TestScripts(t *testing.T) {
 			e.Values[key{}] = &relay{listen: "127.0.0.1:0"}
 			e.Defer(e.Values[key{}].(*relay).kill)
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "latin1"), []byte("caf\xe9\n"), 0o600); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(e.WorkDir, "hostile"), []byte(hostile), 0o600); err != nil {
 				return err
 			}
 			return os.WriteFile(filepath.Join(e.WorkDir, "pass"), []byte("correct horse battery\n"), 0o600)
@@ -86,6 +95,19 @@ func TestScripts(t *testing.T) {
 			"keep": func(s *testscript.TestScript, _ bool, args []string) {
 				line, _, _ := strings.Cut(s.ReadFile("stdout"), "\n")
 				s.Setenv(args[0], line)
+			},
+			// harmless refuses a file with anything that a terminal would obey, or that turns or
+			// hides text: the Unicode categories Cc and Cf, but for line ends and tabs.
+			"harmless": func(s *testscript.TestScript, _ bool, args []string) {
+				out := s.ReadFile(args[0])
+				if !utf8.ValidString(out) {
+					s.Fatalf("not UTF-8")
+				}
+				for i, r := range out {
+					if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && !strings.ContainsRune("\r\n\t", r) {
+						s.Fatalf("%U at byte %d", r, i)
+					}
+				}
 			},
 			// cut keeps the first characters of a variable in another.
 			"cut": func(s *testscript.TestScript, _ bool, args []string) {
