@@ -24,6 +24,15 @@ func harden() {
 	}
 }
 
+// descriptors is how many files and connections this process may have open.
+func descriptors() int {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<20 {
+		return 1 << 20
+	}
+	return int(l.Cur)
+}
+
 // sameStream tells whether a file is the DEVICE:INODE of JOURNAL_STREAM.
 func sameStream(f *os.File, stream string) bool {
 	var st unix.Stat_t

@@ -98,7 +98,8 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	r, err := relay.Open(relay.Config{Dir: dir, Epoch: s.epoch.D, MaxTTL: s.maxTTL.D, KeysInRAM: s.keys == "ram", Log: log})
+	r, err := relay.Open(relay.Config{Dir: dir, Epoch: s.epoch.D, MaxTTL: s.maxTTL.D, KeysInRAM: s.keys == "ram", Log: log,
+		Connections: connections(descriptors())})
 	if err != nil {
 		return err
 	}
@@ -106,6 +107,12 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	end, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
 	return errors.Join(err, r.Shutdown(end))
+}
+
+// connections is how many fit beside the relay's own files: a quarter of the
+// descriptors, or 1,024, is left to those.
+func connections(descriptors int) int {
+	return min(10000, descriptors-min(descriptors/4, 1024))
 }
 
 func (a *app) logger(form string) *slog.Logger {
