@@ -143,7 +143,7 @@ func (a *app) checkCommand() *cobra.Command {
 			fmt.Fprintln(a.out, line)
 		}
 		if len(found) > 0 {
-			return &said{text: fmt.Sprintf("%d", len(found)), code: 1}
+			return a.fail("relay.err.check", len(found))
 		}
 		_, err = fmt.Fprintln(a.out, a.say.T("relay.good"))
 		return err

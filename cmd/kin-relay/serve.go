@@ -134,6 +134,7 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir str
 		return err
 	}
 	defer admin.Close()
+	inspect(dir, func(key string, args ...any) { log.Warn(a.say.T(key, args...)) })
 	confine(dir, s.cert, s.key)
 	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // net/http's log names addresses
 	server := &http.Server{Handler: r, ReadHeaderTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: quiet}

@@ -59,6 +59,7 @@ var relayEnglish = entries{
 	"relay.err.declined":    "nothing was done",
 	"relay.err.needs-yes":   "without a terminal, destroy needs --yes",
 
+	"relay.err.check":       "to be mended: %d",
 	"relay.check.no-data":   "there is no data folder yet: start the relay once",
 	"relay.check.mode":      "the data folder can be opened by others: chmod 700 it",
 	"relay.check.clock":     "the clock is before 2024: nothing expires until it is right",
