@@ -16,10 +16,9 @@ import (
 
 // Tuning of a session.
 const (
-	maxProofKeys = 128       // kept for a connection
-	outLimit     = 128 << 10 // sealed bytes that wait for the writer; then the reader waits
-	pushLimit    = 32 << 10  // of MSGs sealed at a time
-	freeRate     = 20        // commands a second without a queue's key
+	maxProofKeys = 128      // kept for a connection
+	outLimit     = 32 << 10 // sealed bytes that wait for the writer; above, the reader waits and no MSG is added
+	freeRate     = 20       // commands a second without a queue's key
 	freeBurst    = 100
 )
 

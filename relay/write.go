@@ -22,7 +22,10 @@ func (s *session) answer(a protocol.Answer) {
 }
 
 // outBuffers are for sealed frames; a session that has nothing to write has none.
-var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outLimit/2); return &b }}
+var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outLimit+msgSize); return &b }}
+
+// msgSize is a MSG on the wire.
+const msgSize = 1 + protocol.MessageFrame + 16
 
 // sealOut seals a frame for the writer. mu is held.
 func (s *session) sealOut(t protocol.Type, parts ...[]byte) {
@@ -119,10 +122,11 @@ func wireMessage(b []byte) (n int) {
 // not while the spool is read.
 func (s *session) push() {
 	for _, sub := range s.subs {
-		if !sub.dirty || len(s.out) > pushLimit {
+		fits := (outLimit - len(s.out) + msgSize) / msgSize
+		if !sub.dirty || fits <= 0 {
 			continue
 		}
-		room := protocol.Window - len(sub.unacked)
+		room := min(protocol.Window-len(sub.unacked), fits)
 		if sub.dirty = false; room <= 0 {
 			continue
 		}
