@@ -128,18 +128,18 @@ func (s *scissors) disarm() (cut bool) {
 	return cut
 }
 
-// party is a profile whose power can fail.
+// party is a profile whose process, or power, can fail.
 type party struct {
-	t   *testing.T
-	dir string
-	key []byte
+	t    *testing.T
+	dir  string
+	disk disks
+	key  []byte
 	*client.Profile
 }
 
 // snapshot copies the profile between two of its commits; during runs before the
 // next.
-func (p *party) snapshot(during func()) string {
-	to := filepath.Join(p.t.TempDir(), "p")
+func (p *party) snapshot(during func()) (to string) {
 	lock, err := os.Open(filepath.Join(p.dir, "lock"))
 	if err != nil {
 		p.t.Error(err)
@@ -149,12 +149,27 @@ func (p *party) snapshot(during func()) string {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		p.t.Error(err)
 	}
-	if err := os.CopyFS(to, os.DirFS(p.dir)); err != nil {
-		p.t.Error(err)
-	}
+	to = p.disk.found(p.dir)
 	during()
 	return to
 }
+
+// disks are where folders lie, and what is found of one after a failure.
+type disks interface {
+	// place puts a copy of a folder onto a disk.
+	place(folder string) string
+	// found is the folder as a failure at this moment leaves it, as another one.
+	found(folder string) string
+	// done ends the use of all that were placed and found.
+	done()
+}
+
+// processes are what ends: whatever was written is there.
+type processes struct{ t *testing.T }
+
+func (p processes) place(folder string) string { return copyFolder(p.t, folder) }
+func (p processes) found(folder string) string { return copyFolder(p.t, folder) }
+func (p processes) done()                      {}
 
 // restart goes on with what lies in dir.
 func (p *party) restart(dir string) {
@@ -181,8 +196,14 @@ func (s *texts) cut(n int)       { s.mu.Lock(); s.all = s.all[:n]; s.mu.Unlock()
 // A first contact, from the join to the receipt, survives the loss of the
 // connection and of the process at every piece that passes on the wire: nothing is
 // lost, nothing comes twice, and whoever lost an answer asks again with the same
-// bytes. What the process that lost its power would have done after the cut counts for nothing.
+// bytes. What the process that ended would have done after the cut counts for nothing.
 func TestFirstContactSurvivesEveryCut(t *testing.T) {
+	everyCut(t, processes{t}, false)
+}
+
+// everyCut plays the first contact once for each piece on the wire, with disks on
+// which the acting client's folder fails there, and the relay's too if it is told so.
+func everyCut(t *testing.T, disk disks, relayToo bool) {
 	s := newScissors(t)
 	base := &host{t: t, dir: t.TempDir(), listen: "127.0.0.1:0"}
 	base.start()
@@ -216,11 +237,11 @@ func TestFirstContactSurvivesEveryCut(t *testing.T) {
 	for at, step := range steps {
 		t.Run(step, func(t *testing.T) {
 			for n := 1; ; n += stride {
-				h := &host{t: t, dir: copyFolder(t, base.dir), listen: "127.0.0.1:0"}
+				h := &host{t: t, dir: disk.place(base.dir), listen: "127.0.0.1:0"}
 				h.start()
 				s.forwardTo(h.listen)
-				host := &party{t: t, dir: copyFolder(t, kdir), key: k.Key()}
-				guest := &party{t: t, dir: copyFolder(t, gdir), key: g.Key()}
+				host := &party{t: t, dir: disk.place(kdir), disk: disk, key: k.Key()}
+				guest := &party{t: t, dir: disk.place(gdir), disk: disk, key: g.Key()}
 				for _, p := range []*party{host, guest} {
 					if p.Profile, err = client.OpenKey(p.dir, p.key); err != nil {
 						t.Fatal(err)
@@ -237,8 +258,11 @@ func TestFirstContactSurvivesEveryCut(t *testing.T) {
 						}
 						return
 					}
-					var snap string
+					var snap, relaySnap string
 					s.cutAt(n, func() {
+						if relayToo {
+							relaySnap = disk.found(h.dir)
+						}
 						snap = p.snapshot(func() { before = shown.len() })
 					})
 					err := f()
@@ -249,6 +273,12 @@ func TestFirstContactSurvivesEveryCut(t *testing.T) {
 						return
 					}
 					shown.cut(before)
+					if relayToo {
+						h.stop()
+						h.dir, h.listen = relaySnap, "127.0.0.1:0"
+						h.start()
+						s.forwardTo(h.listen)
+					}
 					p.restart(snap)
 					if err := f(); err != nil {
 						t.Fatalf("%s again, after a cut at piece %d: %v", step, n, err)
@@ -307,6 +337,7 @@ func TestFirstContactSurvivesEveryCut(t *testing.T) {
 				host.Close()
 				guest.Close()
 				h.stop()
+				disk.done()
 				if !wasCut {
 					t.Logf("fewer than %d pieces", n)
 					return
