@@ -1,10 +1,15 @@
 package kin_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
+
+	"kin/client"
 )
 
 // machines lose their power: a folder lies on an ext4 of its own, and what is found is
@@ -96,3 +101,65 @@ func (m *machines) done() {
 // A first contact survives a power loss of the acting client and of the relay
 // together, at every piece that passes on the wire.
 func TestFirstContactSurvivesPowerLoss(t *testing.T) { everyCut(t, newMachines(t), true) }
+
+// On a full disk a profile says so and stays as it was; with room again it goes on.
+func TestFullDiskUnderAProfile(t *testing.T) {
+	m := newMachines(t)
+	_, k, g, guestDir := pair(t)
+	before, err := g.History("Mina")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := g.Key()
+	g.Close()
+	dir := m.place(guestDir)
+	filler := filepath.Join(filepath.Dir(dir), "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := 1 << 20; size >= 1<<10; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	f.Close()
+	p, err := client.OpenKey(dir, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { p.Close(); m.done() }()
+	var refused error
+	for i := 0; refused == nil && i < 2000; i++ { // the database has some room of its own
+		_, refused = p.Send(t.Context(), "Mina", "kept or refused", client.SendOptions{QueueOnly: true})
+	}
+	if !errors.Is(refused, syscall.ENOSPC) {
+		t.Fatalf("%v; want: no space left", refused)
+	}
+	full, err := p.Status()
+	if err != nil {
+		t.Fatal("a full disk made the profile unreadable:", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Send(t.Context(), "Mina", "room again", client.SendOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := p.Status(); err != nil || len(after) != len(full)+1 {
+		t.Fatalf("%d outgoing messages where there were %d accepted and one more", len(after), len(full))
+	}
+	var got int
+	for more := true; more; {
+		texts, _ := receive(t, k)
+		got += len(texts)
+		if more = len(texts) > 0; more {
+			if _, err := p.Sync(t.Context(), 10*time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if want := len(full) + 1 - len(before); got != want {
+		t.Fatalf("%d messages arrived of %d that were accepted", got, want)
+	}
+}

@@ -295,3 +295,38 @@ func TestLifeOnTheRelayRunsOut(t *testing.T) {
 		}
 	})
 }
+
+// An invite that expired is refused for good, and makes no contact.
+func TestExpiredInvite(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		token, _, err := k.Invite(t.Context(), "H", 2*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv, err := protocol.ParseInvite(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Hour)
+		synctest.Wait()
+		var refused *InviteRefusedError
+		if _, err := g.Join(t.Context(), inv, "", "again"); !errors.As(err, &refused) || refused.State != "expired" {
+			t.Errorf("joined an expired invite: %v", err)
+		}
+		contacts, err := g.Contacts()
+		if err != nil || len(contacts) != 1 {
+			t.Errorf("%d contacts, %v", len(contacts), err)
+		}
+		w.take(k)
+		infos, err := k.Invites(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range infos {
+			if i.Label == "H" && i.State != "expired" {
+				t.Errorf("its maker sees it as %s", i.State)
+			}
+		}
+	})
+}

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
 	"pgregory.net/rapid"
 )
 
@@ -509,5 +511,40 @@ func writeFiles(t fataler, dir string, m map[string][]byte) {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A profile of a later version is named as such and left as it is.
+func TestNewerVersion(t *testing.T) {
+	v, dir := newVault(t)
+	key := v.Key()
+	v.Close()
+	name := filepath.Join(dir, recordsName)
+	db, err := openBolt(name, false, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(bolt *bbolt.Tx) error {
+		b := bolt.Bucket(bucketName)
+		later := bytes.Clone(b.Get(headKey)[:3])
+		later[0]++
+		sum := sha256.Sum256(later)
+		return b.Put(headKey, append(later, sum[:headSize-3]...))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, passphrase); !errors.Is(err, ErrNewer) {
+		t.Errorf("with the passphrase: %v", err)
+	}
+	if _, err := OpenKey(dir, key); !errors.Is(err, ErrNewer) {
+		t.Errorf("with the key: %v", err)
+	}
+	if after, err := os.ReadFile(name); err != nil || !bytes.Equal(before, after) {
+		t.Error("the profile was changed")
 	}
 }

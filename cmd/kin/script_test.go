@@ -114,6 +114,16 @@ func TestScripts(t *testing.T) {
 				v := s.Getenv(args[0])
 				s.Setenv(args[1], v[:len(v)-20])
 			},
+			// mistype keeps a variable with one character changed in another.
+			"mistype": func(s *testscript.TestScript, _ bool, args []string) {
+				b := []byte(s.Getenv(args[0]))
+				if b[40] == 'x' {
+					b[40] = 'y'
+				} else {
+					b[40] = 'x'
+				}
+				s.Setenv(args[1], string(b))
+			},
 			// flip flips a bit in each page of a file: some pages are in use.
 			"flip": func(s *testscript.TestScript, _ bool, args []string) {
 				name := s.MkAbs(args[0])
