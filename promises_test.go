@@ -192,29 +192,44 @@ func TestThreeProcessesOnOneProfile(t *testing.T) {
 }
 
 // After a run the relay's folder holds nothing of what was said or of who said it.
-func TestRelayHoldsNothingThatNames(t *testing.T) {
+func TestRelayAndProfilesHoldNothingThatNames(t *testing.T) {
 	h := startRelay(t)
 	// Long enough that no key holds them by chance.
-	k, g := h.caseworker("Mina the caseworker"), guest(t, "Jun the relative")
+	kdir, gdir := filepath.Join(t.TempDir(), "k"), filepath.Join(t.TempDir(), "g")
+	k := h.caseworkerIn(kdir, "Mina the caseworker")
+	g, err := client.CreateGuest(t.Context(), gdir, passphrase, "Jun the relative", 30*24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
 	invited(t, k, g, "family K7 of the list")
 	receive(t, k)
 	send(t, g, "Mina the caseworker", "a sentence that must not be found")
 	send(t, k, "family K7 of the list", "nor this one")
+	receive(t, k)
+	receive(t, g)
 	h.stop()
-	err := filepath.WalkDir(h.dir, func(name string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(name)
-		for _, s := range []string{"must not be found", "nor this one", "Mina the", "Jun the r", "family K7", "127.0.0.1"} {
-			if bytes.Contains(b, []byte(s)) {
-				t.Errorf("%s holds %q", filepath.Base(name), s)
+	seen := 0
+	for _, dir := range []string{h.dir, kdir, gdir} {
+		err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
 			}
+			seen++
+			b, err := os.ReadFile(name)
+			for _, s := range []string{"must not be found", "nor this one", "Mina the", "Jun the r", "family K7", "127.0.0.1", string(passphrase)} {
+				if bytes.Contains(b, []byte(s)) {
+					t.Errorf("%s holds %q", name, s)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	}
+	if seen < 8 {
+		t.Fatalf("only %d files", seen)
 	}
 }
 

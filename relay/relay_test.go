@@ -5,11 +5,17 @@ import (
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -533,6 +539,69 @@ func TestShutdownEndsSessionsAndKeepsWhatWasAcknowledged(t *testing.T) {
 	for _, log := range []string{s.log.String(), s2.log.String()} {
 		if strings.Contains(log, "127.0.0.1") {
 			t.Error("the log names an address")
+		}
+	}
+}
+
+// After a run neither the folder nor the log, at its most talkative, holds an id, a
+// ticket, a grant, a claim, an envelope or an address.
+func TestDiskAndLogHoldNoID(t *testing.T) {
+	dir := t.TempDir()
+	var log bytes.Buffer
+	s := newStand(t, func(c *Config) {
+		c.Dir, c.Log = dir, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	p := s.dial()
+	b := &box{ticket: s.ticket(p), rkey: newKey(t), skey: newKey(t)}
+	rand.Read(b.claim[:])
+	p.send(p.newCmd(b))
+	ids := next[*protocol.IDs](p)
+	b.receiver, b.sender = ids.Receiver, ids.Sender
+	location := s.ticket(p)
+	blob, envelope, second := make([]byte, protocol.EnvelopeSize), make([]byte, protocol.EnvelopeSize), make([]byte, protocol.EnvelopeSize)
+	for _, x := range [][]byte{envelope, second} { // a blob lies there for as long as its invite is open
+		rand.Read(x)
+	}
+	s.want(p.code(p.offerCmd(b, 48, location, blob)), protocol.CodeOK)
+	s.want(p.code(p.firstCmd(b, b.skey, 1, envelope)), protocol.CodeOK)
+	s.want(p.code(p.putCmd(b, 2, second)), protocol.CodeOK)
+	reader := s.dial()
+	reader.sub(b)
+	next[*protocol.Msg](reader)
+	bad := s.dial()
+	bad.ws.WriteMessage(websocket.BinaryMessage, []byte{9, 9, 9}) // something to log
+	bad.ws.ReadMessage()
+	s.server.Close()
+	if err := s.relay.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+
+	found := map[string][]byte{"the log": log.Bytes()}
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			found[filepath.Base(name)], err = os.ReadFile(name)
+		}
+		return err
+	})
+	if err != nil || len(found) < 4 || log.Len() == 0 {
+		t.Fatalf("%d places to search, %d bytes of log, %v", len(found), log.Len(), err)
+	}
+	list := func(b []byte) string { // as JSON writes an array of bytes
+		return strings.ReplaceAll(strings.Trim(fmt.Sprint(b[:12]), "[]"), " ", ",")
+	}
+	for what, secret := range map[string][]byte{"receiver id": b.receiver[:], "sender id": b.sender[:], "location": location[:], "ticket": b.ticket[:],
+		"grant": s.grant[:], "claim": b.claim[:], "first envelope": envelope[:32], "envelope": second[:32]} {
+		for where, raw := range found {
+			for _, form := range []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret)[:20], list(secret)} {
+				if bytes.Contains(raw, []byte(form)) {
+					t.Errorf("the %s is in %s", what, where)
+				}
+			}
+		}
+	}
+	for where, raw := range found {
+		if bytes.Contains(raw, []byte("127.0.0.1")) {
+			t.Errorf("an address is in %s", where)
 		}
 	}
 }
