@@ -15,7 +15,7 @@ import (
 // growStep is how much a segment is filled with zeros at a time.
 const growStep = 4 << 20
 
-var zeros [growStep]byte
+var blank [growStep]byte
 
 // segment is a file of batches. id names its present life: the number of its first
 // batch, which no other life has.
@@ -53,8 +53,8 @@ func (s *Spool) newSegment() (*segment, error) {
 		return nil, fmt.Errorf("batch numbers: %w", err)
 	}
 	if s.spare == nil {
-		if err := s.reclaim(); err != nil {
-			return nil, err
+		if err := s.reclaim(); err != nil { // a new file does as well
+			s.Log.Error("no segment could be used again", "error", err)
 		}
 	}
 	g := s.spare
@@ -109,7 +109,7 @@ func (s *Spool) addSegment(g *segment) *segment {
 func (g *segment) grow(end, limit int64) error {
 	for g.size < end {
 		to := min(g.size+growStep, max(limit, end))
-		if _, err := g.file.WriteAt(zeros[:to-g.size], g.size); err != nil {
+		if _, err := g.file.WriteAt(blank[:to-g.size], g.size); err != nil {
 			return err
 		}
 		g.size = to

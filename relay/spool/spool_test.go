@@ -422,6 +422,44 @@ func TestFailedSyncRefusesTheBatchAndTheSpoolGoesOn(t *testing.T) {
 	}
 }
 
+// A place on the disk that can't be written any more refuses nobody, and is tried
+// again.
+func TestASaltThatCantBeOverwrittenRefusesNobody(t *testing.T) {
+	w := &watched{}
+	s := &stand{t: t, dir: t.TempDir(), fs: w, max: 100}
+	s.open()
+	defer s.spool.Close()
+	s.mustPut(1, envelope(1))
+	e := *s.spool.index.next(QueueID{1}, 0)
+	salt := make([]byte, saltSize)
+	s.spool.segments[e.segment].file.ReadAt(salt, int64(e.salt))
+	w.mu.Lock()
+	w.fail = func(op string) error {
+		if op == "zero" {
+			return errors.New("I/O error")
+		}
+		return nil
+	}
+	w.mu.Unlock()
+	s.spool.Ack(QueueID{1}, e.seq)
+	s.mustPut(1, envelope(2))
+	if err := s.spool.Flush(); err == nil {
+		t.Fatal("the salt could not be overwritten, and nobody was told")
+	}
+	if !bytes.Contains(s.raw(), salt) {
+		t.Fatal("it was overwritten after all")
+	}
+	w.mu.Lock()
+	w.fail = nil
+	w.mu.Unlock()
+	if err := s.spool.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(s.raw(), salt) {
+		t.Fatal("it was not tried again")
+	}
+}
+
 func TestEpochKeyIsOnTheDiskBeforeItsBatch(t *testing.T) {
 	w := &watched{}
 	s := &stand{t: t, dir: t.TempDir(), fs: w, max: 100}

@@ -14,15 +14,7 @@ func (s *Spool) Sweep(now time.Time) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	err := s.expire(EpochOf(now, s.Epoch))
-	err = errors.Join(err, s.syncZeros())
-	if err != nil {
-		return err
-	}
-	if err := s.free(); err != nil {
-		return err
-	}
-	return s.compact()
+	return errors.Join(s.expire(EpochOf(now, s.Epoch)), s.syncZeros(), s.free(), s.compact())
 }
 
 // expire destroys the keys of the epochs before n, and forgets their records.
@@ -99,14 +91,14 @@ func (s *Spool) compact() error {
 }
 
 // deadest is the closed segment with the smallest live share, if more than half of
-// all closed ones' bytes are dead.
+// all closed ones' bytes are dead. Those in which nothing lives wait for free.
 func (s *Spool) deadest() *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var used, live int64
 	var worst *segment
 	for _, g := range s.segments {
-		if g == s.open || g == s.spare || g.records == 0 {
+		if g == s.open || g == s.spare || g.gone == g.records {
 			continue
 		}
 		used += g.end
@@ -174,8 +166,5 @@ func (s *Spool) move(g *segment) error {
 		}
 		s.mu.Unlock()
 	}
-	if err := s.syncZeros(); err != nil {
-		return err
-	}
-	return s.free()
+	return errors.Join(s.syncZeros(), s.free())
 }

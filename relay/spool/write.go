@@ -49,6 +49,11 @@ func (s *Spool) erase(q QueueID, e *entry) {
 // zero has a salt overwritten. mu is held.
 func (s *Spool) zero(p place) {
 	s.zeros = append(s.zeros, p)
+	s.zeroSoon()
+}
+
+// zeroSoon has what waits overwritten and synced within a second. mu is held.
+func (s *Spool) zeroSoon() {
 	if s.timer == nil && !s.closed {
 		s.timer = time.AfterFunc(syncWithin, func() {
 			s.mu.Lock()
@@ -59,35 +64,39 @@ func (s *Spool) zero(p place) {
 	}
 }
 
-// writeZeros overwrites the salts that wait for it, neighbours in one write.
-// writing is held.
+// writeZeros overwrites the salts that wait for it, neighbours in one write. What
+// can't be overwritten is tried again within a second. writing is held.
 func (s *Spool) writeZeros() error {
 	s.mu.Lock()
-	zeros := s.zeros
+	waiting := s.zeros
 	s.zeros = nil
 	s.mu.Unlock()
-	slices.SortFunc(zeros, func(a, b place) int { return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.salt, b.salt)) })
-	for len(zeros) > 0 {
+	slices.SortFunc(waiting, func(a, b place) int { return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.salt, b.salt)) })
+	waiting = slices.Compact(waiting)
+	var errs []error
+	for len(waiting) > 0 {
 		run := 1
-		for run < len(zeros) && zeros[run].segment == zeros[0].segment && zeros[run].salt == zeros[run-1].salt+saltSize {
+		for run < len(waiting) && waiting[run].segment == waiting[0].segment && waiting[run].salt == waiting[run-1].salt+saltSize {
 			run++
 		}
 		s.mu.Lock()
-		g := s.segments[zeros[0].segment]
+		g := s.segments[waiting[0].segment]
 		s.mu.Unlock()
 		if g != nil {
 			g.dirty = true
-			g.zeroed = append(g.zeroed, zeros[:run]...)
-			if _, err := g.file.WriteAt(make([]byte, run*saltSize), int64(zeros[0].salt)); err != nil {
+			if _, err := g.file.WriteAt(make([]byte, run*saltSize), int64(waiting[0].salt)); err != nil {
+				errs = append(errs, err)
 				s.mu.Lock()
-				s.zeros = append(s.zeros, zeros...) // tried again
+				s.zeros = append(s.zeros, waiting[:run]...)
+				s.zeroSoon()
 				s.mu.Unlock()
-				return err
+			} else {
+				g.zeroed = append(g.zeroed, waiting[:run]...)
 			}
 		}
-		zeros = zeros[run:]
+		waiting = waiting[run:]
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // syncZeros makes every overwritten salt durable. writing is held.
@@ -112,15 +121,7 @@ func (s *Spool) syncZeros() error {
 	}
 	if err != nil {
 		s.mu.Lock()
-		s.zeroSync = false
-		if s.timer == nil && !s.closed {
-			s.timer = time.AfterFunc(syncWithin, func() {
-				s.mu.Lock()
-				s.zeroSync, s.timer = true, nil
-				s.wake.Signal()
-				s.mu.Unlock()
-			})
-		}
+		s.zeroSoon()
 		s.mu.Unlock()
 	}
 	return err
@@ -227,8 +228,8 @@ func (s *Spool) append(batch []*pending) ([]entry, error) {
 	}
 	l.segment, l.number = g.id, g.last
 	entries, err := s.sealBatch(g, &l, keys, bodies, length, batch)
-	if err == nil {
-		err = s.writeZeros()
+	if zerr := s.writeZeros(); zerr != nil { // no reason to refuse the batch
+		s.Log.Error("collected envelopes could not be overwritten and are tried again", "error", zerr)
 	}
 	if err == nil {
 		err = g.grow(g.end+int64(length), s.SegmentSize)
