@@ -29,6 +29,8 @@ type town struct {
 	conns chan net.Conn
 	open  []net.Conn
 	dials []time.Time
+	tap   func(net.Conn) net.Conn // put around the client's end, if set
+	homes string                  // the couple's profiles are k and g in it
 }
 
 // inTown runs f in a bubble that begins now.
@@ -82,6 +84,9 @@ func (w *town) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.open = append(w.open, near)
+	if w.tap != nil {
+		return w.tap(near), nil
+	}
 	return near, nil
 }
 
@@ -114,13 +119,14 @@ func (w *town) couple() (k, g *Profile) {
 		w.t.Fatal(err)
 	}
 	ctx := w.t.Context()
-	k, err = create(ctx, filepath.Join(w.t.TempDir(), "k"), []byte("correct horse"), vault.DefaultParams(),
+	w.homes = w.t.TempDir()
+	k, err = create(ctx, filepath.Join(w.homes, "k"), []byte("correct horse"), vault.DefaultParams(),
 		Setup{Name: "K", Relay: w.address, Grant: grant, Keep: 30 * 24 * time.Hour}, w.dial)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(k.Close)
-	g, err = makeProfile(filepath.Join(w.t.TempDir(), "g"), []byte("correct horse"), vault.DefaultParams(), 30*24*time.Hour, &self{Name: "G"}, w.dial)
+	g, err = makeProfile(filepath.Join(w.homes, "g"), []byte("correct horse"), vault.DefaultParams(), 30*24*time.Hour, &self{Name: "G"}, w.dial)
 	if err != nil {
 		w.t.Fatal(err)
 	}
