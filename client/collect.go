@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 )
 
 const (
-	quietFor = 2 * time.Second  // without a MSG: ask again how many wait
-	stallFor = 10 * time.Second // without a MSG: what waits can't be had now
+	quietFor = 2 * time.Second  // without a MSG, on a fast line: ask again how many wait
+	stallFor = 20 * time.Second // without a MSG, on a fast line: the relay doesn't send what it has
 	batch    = 16               // MSGs of one commit
 )
 
@@ -159,7 +160,8 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 	if err := v.subscribe(ctx, queues); err != nil {
 		return err
 	}
-	quiet := time.Duration(0)
+	last, asked := time.Now(), time.Now()
+	pause := quietFor // what this line takes for a MSG, twice over
 	for follow || v.waiting() > 0 {
 		t := time.NewTimer(quietFor)
 		select {
@@ -168,10 +170,11 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 			if !ok {
 				return v.conn.lost()
 			}
-			quiet = 0
+			pause = max(pause, 2*time.Since(last))
 			if err := v.takeBatch(m); err != nil {
 				return err
 			}
+			last = time.Now()
 		case m := <-v.conn.tried:
 			t.Stop()
 			if q := v.handles[m.Handle]; q != nil {
@@ -195,7 +198,6 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 			}
 			return offline(ctx.Err())
 		case <-t.C:
-			quiet += quietFor
 		}
 		if follow {
 			if err := idle(); err != nil {
@@ -203,10 +205,10 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 			}
 			continue
 		}
-		if quiet >= stallFor {
-			return nil // it stays on the relay
+		if time.Since(last) >= max(stallFor, 2*pause) {
+			return offline(errStalled)
 		}
-		if quiet > 0 {
+		if time.Since(last) >= pause && time.Since(asked) >= pause {
 			// Another process on this profile may have taken the rest.
 			queues := make([]*subscribed, 0, len(v.handles))
 			for _, q := range v.handles {
@@ -215,10 +217,13 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 			if err := v.subscribe(ctx, queues); err != nil {
 				return err
 			}
+			asked = time.Now()
 		}
 	}
 	return nil
 }
+
+var errStalled = errors.New("the relay has more and doesn't send it")
 
 // takeBatch commits a MSG and those that are already here, then lets the relay
 // forget them.

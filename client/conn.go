@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -20,7 +21,7 @@ import (
 // Tuning of a connection.
 const (
 	dialTimeout  = 20 * time.Second
-	answerWait   = 20 * time.Second
+	answerWait   = 20 * time.Second // without an answer or a MSG: on a slow line an answer comes behind many
 	writeTimeout = 20 * time.Second
 	closeWait    = 3 * time.Second
 	deadAfter    = 150 * time.Second // without a frame or a ping
@@ -37,6 +38,8 @@ type conn struct {
 	msgs  chan *protocol.Msg // MSGs in the order of arrival; closed when the reader ends
 	tried chan *protocol.Tried
 	done  chan struct{} // closed when the reader has ended
+
+	heard atomic.Int64 // when the last answer or MSG came, Unix nanoseconds
 
 	// Owned by the reader until done is closed.
 	ws  *websocket.Conn
@@ -194,10 +197,12 @@ var errFlood = errors.New("the relay sends more than was asked for")
 
 // take hands an answer to whoever waits for it.
 func (c *conn) take(a protocol.Answer) error {
+	if a == nil {
+		return nil
+	}
+	c.heard.Store(time.Now().UnixNano())
 	var number uint64
 	switch a := a.(type) {
-	case nil:
-		return nil
 	case *protocol.Msg:
 		select {
 		case c.msgs <- a:
@@ -284,19 +289,25 @@ func (c *conn) lost() error {
 func (c *conn) wait(ctx context.Context, ch <-chan protocol.Answer) (protocol.Answer, error) {
 	t := time.NewTimer(answerWait)
 	defer t.Stop()
-	select {
-	case a, ok := <-ch:
-		if !ok {
-			return nil, c.lost()
+	for {
+		select {
+		case a, ok := <-ch:
+			if !ok {
+				return nil, c.lost()
+			}
+			if e, ok := a.(*protocol.Error); ok {
+				return nil, &protocol.Refusal{Code: e.Code, Wait: time.Duration(e.Wait) * time.Second}
+			}
+			return a, nil
+		case <-ctx.Done():
+			return nil, offline(ctx.Err())
+		case <-t.C:
+			left := answerWait - time.Since(time.Unix(0, c.heard.Load()))
+			if left <= 0 {
+				return nil, offline(errors.New("the relay does not answer"))
+			}
+			t.Reset(left)
 		}
-		if e, ok := a.(*protocol.Error); ok {
-			return nil, &protocol.Refusal{Code: e.Code, Wait: time.Duration(e.Wait) * time.Second}
-		}
-		return a, nil
-	case <-ctx.Done():
-		return nil, offline(ctx.Err())
-	case <-t.C:
-		return nil, offline(errors.New("the relay does not answer"))
 	}
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -16,6 +17,8 @@ import (
 	"kin/protocol"
 	"kin/relay"
 )
+
+const townHost = "relay.example"
 
 // town is a relay and a network in RAM, in a bubble whose clock moves when everybody
 // waits. A real clock is only asked where the bubble begins.
@@ -34,7 +37,10 @@ type town struct {
 }
 
 // inTown runs f in a bubble that begins now.
-func inTown(t *testing.T, f func(*testing.T, *town)) {
+func inTown(t *testing.T, f func(*testing.T, *town)) { inTownWith(t, nil, f) }
+
+// inTownWith is inTown with TLS in front of the relay, if c is set.
+func inTownWith(t *testing.T, c *tls.Config, f func(*testing.T, *town)) {
 	real := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(real)) // a bubble begins in 2000
@@ -44,8 +50,13 @@ func inTown(t *testing.T, f func(*testing.T, *town)) {
 			t.Fatal(err)
 		}
 		w.address = protocol.Address{Hosts: []protocol.Host{{Name: "127.0.0.1:1"}}, Fingerprint: w.relay.Fingerprint()}
-		server := &http.Server{Handler: w.relay}
-		go server.Serve(w)
+		server := &http.Server{Handler: w.relay, TLSConfig: c}
+		if c != nil {
+			w.address.Hosts = []protocol.Host{{Name: townHost, TLS: true}}
+			go server.ServeTLS(w, "", "")
+		} else {
+			go server.Serve(w)
+		}
 		f(t, w)
 		w.cut()
 		server.Close()
