@@ -129,7 +129,7 @@ func (w *work) age(c *contact) error {
 
 // visit does all there is to do at one relay on one connection.
 func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, report *Report) error {
-	c, err := dial(ctx, p.dial, r.address, r.queues)
+	c, err := dial(ctx, p.listen, r.address, r.queues)
 	if err != nil {
 		return err
 	}
@@ -233,12 +233,13 @@ func (p *Profile) countQueued(report *Report) error {
 }
 
 // try exchanges again and again, with pauses that grow, until done says so, wait
-// is over, or an error comes that trying does not mend.
-func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report, error) (bool, error)) (Report, error) {
+// is over, or an error comes that trying does not mend. enough tells whether what is
+// under way then may be left.
+func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report, error) (bool, error), enough func() bool) (Report, error) {
 	end := time.Now().Add(wait)
 	if wait > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, end)
+		ctx, cancel = p.within(ctx, wait, enough)
 		defer cancel()
 	}
 	var total Report
@@ -270,5 +271,5 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report,
 // Sync sends and takes all it can, for at most wait. The report says how many
 // messages are not out yet.
 func (p *Profile) Sync(ctx context.Context, wait time.Duration) (Report, error) {
-	return p.try(ctx, wait, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil })
+	return p.try(ctx, wait, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
 }

@@ -20,12 +20,18 @@ type tapped struct {
 	came func()       // a MSG begins to arrive
 	went func() error // the answer to a PUT begins to arrive; an error takes its place
 	put  bool
+
+	stalls bool // no MSG arrives, and nothing after it
 }
 
 const large = 4096 // both sides' buffers; a hello and every other command are smaller
 
 func (c *tapped) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	for c.stalls && n >= large && err == nil {
+		n, err = c.Conn.Read(make([]byte, large))
+		n = max(n, large)
+	}
 	if n >= large && c.came != nil {
 		c.came()
 		c.came = nil
@@ -133,6 +139,25 @@ func TestARetryPutsTheSameBytes(t *testing.T) {
 		if len(envelope) != protocol.EnvelopeSize || again != id || !bytes.Equal(same, envelope) {
 			t.Error("the outbox holds another envelope than the one that was sealed")
 		}
+		if got := w.take(k); len(got) != 1 || got[0] != "update" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// A relay that has more, by its own word, and does not send it, is not "nothing new".
+func TestAStalledRelayIsNotNothingNew(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		if _, err := g.Send(t.Context(), "K", "update", SendOptions{Wait: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		w.tap = func(c net.Conn) net.Conn { return &tapped{Conn: c, stalls: true} }
+		_, err := k.Receive(t.Context(), ReceiveOptions{}, func(ms []Message) error { t.Error(ms); return nil })
+		if !errors.Is(err, ErrOffline) {
+			t.Errorf("receive: %v", err)
+		}
+		w.tap = nil
 		if got := w.take(k); len(got) != 1 || got[0] != "update" {
 			t.Errorf("%q", got)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kin/client/vault"
@@ -13,9 +14,10 @@ import (
 
 // Profile is an open profile. Its methods may be called by several goroutines.
 type Profile struct {
-	v    *vault.Vault
-	dial dialer
-	mu   sync.Mutex // guards reports
+	v     *vault.Vault
+	dial  dialer
+	heard atomic.Int64 // when a byte last came from a relay, Unix nanoseconds
+	mu    sync.Mutex   // guards reports
 }
 
 // Setup is what Create needs to know.

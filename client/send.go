@@ -56,6 +56,9 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 			return false, err
 		}
 		return st.State != StateQueued, nil
+	}, func() bool {
+		st, err := p.statusOf(sent.ID)
+		return err == nil && st.State != StateQueued
 	})
 	sent.State = st.State
 	if st.State != StateQueued {

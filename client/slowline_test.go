@@ -102,11 +102,11 @@ func (l *slowLine) count(n int, up bool) {
 	defer l.mu.Unlock()
 	if up {
 		l.up += n
-		if !l.upLast {
-			l.turns++
-		}
 	} else {
 		l.down += n
+		if l.upLast {
+			l.turns++
+		}
 	}
 	l.upLast = up
 }
