@@ -65,18 +65,23 @@ func (p *Profile) sendReceipts(relay protocol.Address) error {
 			if err != nil || s.Out.Relay.Fingerprint != relay.Fingerprint || !s.isDue(w.now) {
 				continue
 			}
-			b := &body{kind: kindControl, id: uuid.New(), sent: w.now, deadline: w.now.Add(DefaultTTL)}
-			envelope, err := w.seal(s, b)
-			if err != nil {
-				return err
-			}
-			o := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Made: w.now, TTL: DefaultTTL, Deadline: b.deadline, Control: true}
-			if err := w.addOp(o); err != nil {
+			if _, err := w.sealReceipts(c, s); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// sealReceipts seals what is due, with nothing to show.
+func (w *work) sealReceipts(c *contact, s *session) (*op, error) {
+	b := &body{kind: kindControl, id: uuid.New(), sent: w.now, deadline: w.now.Add(DefaultTTL)}
+	envelope, err := w.seal(s, b)
+	if err != nil {
+		return nil, err
+	}
+	o := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Made: w.now, TTL: DefaultTTL, Deadline: b.deadline, Control: true}
+	return o, w.addOp(o)
 }
 
 // isDue tells whether the contact is to hear something now.

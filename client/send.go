@@ -77,38 +77,42 @@ func (p *Profile) compose(label, text string, o SendOptions) (Sent, error) {
 		return Sent{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(text), maxFragments*fragmentSize)
 	}
 	var out Sent
-	err := p.change(label, func(w *work, c *contact) error {
-		s, err := c.writable()
-		if err != nil {
-			return fmt.Errorf("%w: %q", err, label)
-		}
-		r := &row{ID: uuid.New(), Checked: c.Checked, Made: w.now, Until: w.now.Add(o.Until), Text: []byte(text),
-			Urgent: o.Urgent, Session: s.ID, State: StateQueued, Changed: w.now}
-		for i, text := range parts {
-			b := &body{kind: kindText, id: r.ID, sent: w.now, deadline: r.Until}
-			b.items.text = text
-			if o.Urgent {
-				b.flags = flagUrgent
-			}
-			if len(parts) > 1 {
-				b.items.index, b.items.count = uint16(i), uint16(len(parts))
-			}
-			envelope, err := w.seal(s, b)
-			if err != nil {
-				return err
-			}
-			pt := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Message: &r.ID, Made: w.now, TTL: o.TTL,
-				Deadline: r.Until, Urgent: o.Urgent}
-			if err := w.addOp(pt); err != nil {
-				return err
-			}
-			r.Seq = b.seq
-			r.Sent = append(r.Sent, part{Seq: pt.Seq, Op: pt.ID})
-		}
-		out = Sent{r.ID, c.Label, StateQueued, r.Until}
-		return w.addRow(c, r)
+	err := p.change(label, func(w *work, c *contact) (err error) {
+		out, err = w.compose(c, parts, o)
+		return err
 	})
 	return out, err
+}
+
+func (w *work) compose(c *contact, parts [][]byte, o SendOptions) (Sent, error) {
+	s, err := c.writable()
+	if err != nil {
+		return Sent{}, fmt.Errorf("%w: %q", err, c.Label)
+	}
+	r := &row{ID: uuid.New(), Checked: c.Checked, Made: w.now, Until: w.now.Add(o.Until), Text: slices.Concat(parts...),
+		Urgent: o.Urgent, Session: s.ID, State: StateQueued, Changed: w.now}
+	for i, text := range parts {
+		b := &body{kind: kindText, id: r.ID, sent: w.now, deadline: r.Until}
+		b.items.text = text
+		if o.Urgent {
+			b.flags = flagUrgent
+		}
+		if len(parts) > 1 {
+			b.items.index, b.items.count = uint16(i), uint16(len(parts))
+		}
+		envelope, err := w.seal(s, b)
+		if err != nil {
+			return Sent{}, err
+		}
+		pt := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Message: &r.ID, Made: w.now, TTL: o.TTL,
+			Deadline: r.Until, Urgent: o.Urgent}
+		if err := w.addOp(pt); err != nil {
+			return Sent{}, err
+		}
+		r.Seq = b.seq
+		r.Sent = append(r.Sent, part{Seq: pt.Seq, Op: pt.ID})
+	}
+	return Sent{r.ID, c.Label, StateQueued, r.Until}, w.addRow(c, r)
 }
 
 // split cuts a text into what each envelope carries.
@@ -205,40 +209,41 @@ func (w *work) addOp(o *op) error {
 // Cancel takes back a message that was not delivered. What it returns is the
 // state after it: StateDelivered says that it came too late.
 func (p *Profile) Cancel(ctx context.Context, u uuid.UUID) (Status, error) {
-	err := p.update(nil, func(w *work) error {
-		c, r, err := w.outgoing(u)
+	if err := p.update(nil, func(w *work) error { return w.cancel(u) }); err != nil {
+		return Status{}, err
+	}
+	_, err := p.exchange(ctx, &visitOptions{})
+	st, serr := p.statusOf(u)
+	return st, errors.Join(err, serr)
+}
+
+func (w *work) cancel(u uuid.UUID) error {
+	c, r, err := w.outgoing(u)
+	if err != nil {
+		return err
+	}
+	if st := r.state(w.now); st != StateQueued && st != StateOnRelay && st != StateOnRelayMemory {
+		return nil
+	}
+	s := c.findSession(r.Session)
+	for _, part := range r.Sent {
+		o, err := getRecord[op](w, tableOutbox, part.Op[:])
 		if err != nil {
 			return err
 		}
-		if st := r.state(w.now); st != StateQueued && st != StateOnRelay && st != StateOnRelayMemory {
-			return nil
+		if o == nil {
+			continue
 		}
-		s := c.findSession(r.Session)
-		for _, part := range r.Sent {
-			o, err := getRecord[op](w, tableOutbox, part.Op[:])
-			if err != nil {
-				return err
-			}
-			if o == nil {
-				continue
-			}
-			o.Cancel, o.Envelope, o.Until, o.Retry, o.Code = true, nil, time.Time{}, time.Time{}, 0
-			if err := w.put(tableOutbox, o.ID[:], o); err != nil {
-				return err
-			}
-			if s != nil && !part.Delivered {
-				s.TakenBack = append(s.TakenBack, listed{Seq: part.Seq})
-			}
+		o.Cancel, o.Envelope, o.Until, o.Retry, o.Code = true, nil, time.Time{}, time.Time{}, 0
+		if err := w.put(tableOutbox, o.ID[:], o); err != nil {
+			return err
 		}
-		r.State, r.Changed = StateCancelled, w.now
-		return w.putRow(c, r)
-	})
-	if err != nil {
-		return Status{}, err
+		if s != nil && !part.Delivered {
+			s.TakenBack = append(s.TakenBack, listed{Seq: part.Seq})
+		}
 	}
-	_, err = p.exchange(ctx, &visitOptions{})
-	st, serr := p.statusOf(u)
-	return st, errors.Join(err, serr)
+	r.State, r.Changed = StateCancelled, w.now
+	return w.putRow(c, r)
 }
 
 // outgoing finds a message that this profile sent.
