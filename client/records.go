@@ -85,6 +85,7 @@ type session struct {
 	Flight    [32]byte // th2
 	Prev      [32]byte // commitment of the envelope that was sealed last
 	Missing   spans    `json:",omitempty"`
+	Shown     uint64   `json:",omitempty"` // what is missing up to here stands as the gap of some row
 	Due       []due    `json:",omitempty"`
 	Quiet     []uint64 `json:",omitempty"` // sealed with nothing to show, not yet echoed
 	TakenBack []listed `json:",omitempty"`

@@ -249,14 +249,12 @@ func (w *work) opened(c *contact, s *session, next *ratchet.Session, m ratchet.O
 			return err
 		}
 	}
-	gapFrom := uint64(0)
 	if m.Seq > highest {
 		s.Missing.add(highest+1, m.Seq-1)
-		gapFrom = highest + 1
 	} else {
 		s.Missing.remove(m.Seq)
 	}
-	return w.takeBody(c, s, b, gapFrom)
+	return w.takeBody(c, s, b)
 }
 
 // follows checks that a message names the one before it, if that one was seen.
@@ -275,7 +273,7 @@ func (s *session) echoed(echo uint64) {
 }
 
 // takeBody commits what a message says.
-func (w *work) takeBody(c *contact, s *session, b *body, gapFrom uint64) error {
+func (w *work) takeBody(c *contact, s *session, b *body) error {
 	for _, seq := range b.items.quiet {
 		s.Missing.remove(seq)
 	}
@@ -309,11 +307,12 @@ func (w *work) takeBody(c *contact, s *session, b *body, gapFrom uint64) error {
 		return nil
 	}
 	s.owe(w, c, b.seq)
-	return w.takeText(c, s, b, gapFrom)
+	return w.takeText(c, s, b)
 }
 
-// takeText adds a text, or a part of one, to the history.
-func (w *work) takeText(c *contact, s *session, b *body, gapFrom uint64) error {
+// takeText adds a text, or a part of one, to the history. What is missing before it
+// is shown with it once it is whole: not with what nobody sees, a part or a receipt.
+func (w *work) takeText(c *contact, s *session, b *body) error {
 	r, err := w.row(c, true, b.id)
 	if err != nil {
 		return err
@@ -324,7 +323,7 @@ func (w *work) takeText(c *contact, s *session, b *body, gapFrom uint64) error {
 	fresh := r == nil
 	if fresh {
 		r = &row{ID: b.id, In: true, Checked: c.Checked, Made: b.sent, Received: w.now, Until: b.deadline,
-			Urgent: b.flags&flagUrgent != 0, Session: s.ID, GapFrom: gapFrom}
+			Urgent: b.flags&flagUrgent != 0, Session: s.ID}
 		if n := b.items.count; n > 0 {
 			r.Parts = make([][]byte, n)
 		}
@@ -344,6 +343,9 @@ func (w *work) takeText(c *contact, s *session, b *body, gapFrom uint64) error {
 	}
 	if r.complete() {
 		w.report.Received++
+		if r.Seq > s.Shown {
+			r.GapFrom, s.Shown = s.Shown+1, r.Seq
+		}
 		if !utf8.Valid(r.Text) {
 			r.Text = bytes.ToValidUTF8(r.Text, []byte("\uFFFD"))
 		}

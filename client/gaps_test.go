@@ -1,0 +1,100 @@
+package client
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"kin/client/vault"
+)
+
+// inScene runs f with a host who has been joined and their guest, people 0 and 1.
+// The scene's model looks at everything that is stored at the end.
+func inScene(t *testing.T, f func(*scene)) {
+	v, err := vault.Create(filepath.Join(t.TempDir(), "p"), []byte("x"), vault.Params{MemoryKiB: vault.MinMemoryKiB, Time: 1, Threads: 1}, 30*24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	err = v.Update(dawn, func(tx *vault.Tx) error {
+		sc := newScene(tx, 0, false)
+		sc.gives(0, 1)
+		f(sc)
+		sc.restart()
+		sc.check()
+		return sc.err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// gives delivers letters to a person.
+func (sc *scene) gives(i int, seqs ...uint64) {
+	for _, seq := range seqs {
+		if sc.err == nil {
+			sc.give(i, &sc.peer(i).letters[seq-1], "gives")
+		}
+	}
+}
+
+// history is what a person sees: texts, notes in brackets, a gap as stars before it.
+func (sc *scene) history(t *testing.T, i int) string {
+	t.Helper()
+	c, err := sc.w.contact(sc.people[i].who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, _, err := sc.w.rows(c.ID, func(r *row) bool { return r.In && r.complete() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, r := range rows {
+		m := r.message(sc.w, c)
+		text := strings.Repeat("*", m.Gap) + m.Text
+		if m.Note != "" {
+			text += "[" + m.Note + "]"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, " ")
+}
+
+func wantHistory(t *testing.T, sc *scene, i int, want string) {
+	t.Helper()
+	if got := sc.history(t, i); got != want {
+		t.Errorf("the history is %.80q, should be %.80q", got, want)
+	}
+}
+
+// A relay that keeps two texts back and gives the receipt behind them does not hide
+// that they are missing.
+func TestReceiptHidesNoGap(t *testing.T) {
+	inScene(t, func(sc *scene) {
+		sc.write(1, "one", DefaultUntil) // 2
+		sc.write(1, "two", DefaultUntil) // 3
+		sc.write(0, "hello", DefaultUntil)
+		sc.gives(1, 1)
+		sc.tell(1) // 4
+		sc.write(1, "three", DefaultUntil)
+		sc.gives(0, 4, 5)
+		wantHistory(t, sc, 0, "**three")
+		sc.gives(0, 2)
+		wantHistory(t, sc, 0, "*three one")
+	})
+}
+
+// A relay that keeps back a piece of a long text does not hide that it is missing.
+func TestPieceHidesNoGap(t *testing.T) {
+	inScene(t, func(sc *scene) {
+		long := strings.Repeat("x", 3000)
+		sc.write(1, long, DefaultUntil) // 2, 3 and 4
+		sc.write(1, "short", DefaultUntil)
+		sc.gives(0, 2, 4, 5)
+		wantHistory(t, sc, 0, "*short")
+		sc.gives(0, 3)
+		wantHistory(t, sc, 0, long+" short")
+	})
+}
