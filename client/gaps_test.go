@@ -98,3 +98,18 @@ func TestPieceHidesNoGap(t *testing.T) {
 		wantHistory(t, sc, 0, long+" short")
 	})
 }
+
+// A message whose key died is told as lost once, however often a relay gives it.
+func TestLostIsToldOnce(t *testing.T) {
+	inScene(t, func(sc *scene) {
+		sc.write(1, "one", DefaultUntil)
+		sc.write(1, "two", DefaultUntil)
+		sc.gives(0, 3)
+		wantHistory(t, sc, 0, "*two")
+		sc.pass(15 * 24 * time.Hour)
+		sc.age()
+		wantHistory(t, sc, 0, "two [lost]")
+		sc.gives(0, 2, 2, 2)
+		wantHistory(t, sc, 0, "two [lost]")
+	})
+}

@@ -164,8 +164,7 @@ func (w *work) old(c *contact, s *session, seq, highest uint64, envelope []byte)
 		}
 		return w.forked(c, s, envelope)
 	}
-	if seq <= highest && highest-seq < seenWindow {
-		s.Missing.remove(seq)
+	if seq <= highest && highest-seq < seenWindow && s.Missing.remove(seq) { // else it was told already
 		if err := w.note(c, s, NoteLost, seq); err != nil {
 			return err
 		}
