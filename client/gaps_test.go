@@ -113,3 +113,18 @@ func TestLostIsToldOnce(t *testing.T) {
 		wantHistory(t, sc, 0, "two [lost]")
 	})
 }
+
+// A message that comes 2,048 later than its turn does not make a newer one unknown:
+// that one's repeat is no loss and nothing for the quarantine.
+func TestLateMessageHidesNoDuplicate(t *testing.T) {
+	inScene(t, func(sc *scene) {
+		sc.fill(1, 2100)
+		sc.gives(0, 2, 4, 2060, 3+2048, 3)
+		before := sc.history(t, 0)
+		sc.gives(0, 3+2048, 3+2048)
+		wantHistory(t, sc, 0, before)
+		if r := sc.people[0]; r.quarantined != 0 || r.lost != 0 {
+			t.Errorf("%d in quarantine, %d lost", r.quarantined, r.lost)
+		}
+	})
+}

@@ -210,8 +210,13 @@ func (w *work) quarantine(c *contact, envelope []byte) error {
 	return w.tx.Put(tableQuarantine, key, envelope)
 }
 
-// see remembers an envelope, to tell its duplicate.
+// see remembers an envelope, to tell its duplicate. One that comes late does not
+// take the place of a newer.
 func (w *work) see(s *session, seq uint64, envelope []byte, commitment [32]byte) error {
+	last, err := w.tx.Get(tableSeen, seenKey(s.ID, seq))
+	if err != nil || last != nil && binary.BigEndian.Uint64(last) > seq {
+		return err
+	}
 	h := envelopeHash(envelope)
 	v := binary.BigEndian.AppendUint64(nil, seq)
 	v = append(append(v, h[:]...), commitment[:16]...)
