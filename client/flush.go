@@ -225,6 +225,9 @@ func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protoco
 			return w.tx.Delete(tableOutbox, o.ID[:]) // the relay has nothing of it
 		}
 	}
+	if s := c.findSession(o.Session); s != nil && !g.first && refusal.Code == protocol.CodeUnknownQueue {
+		s.Out.Registered = false // the relay may have forgotten the sender's key; the claim gives it again
+	}
 	o.Code, o.Reason = refusal.Code, refusal.Error()
 	o.Retry = w.now.Add(max(refusal.Wait, time.Second))
 	w.report.Wait = max(w.report.Wait, refusal.Wait)

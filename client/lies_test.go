@@ -1,0 +1,69 @@
+package client
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kin/protocol"
+)
+
+// inFolk runs f with a caseworker, two guests, and a relay that tells the lies of its
+// script alone.
+func inFolk(t *testing.T, f func(s *folk, k, g *wirePerson)) {
+	made := makeFolk(t, t.TempDir())
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := made.begin(t, dir, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(s, s.people[0], s.people[1])
+		if err := s.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (s *folk) script(f func(*liarSession, protocol.Command) protocol.Answer) {
+	s.liar.mu.Lock()
+	defer s.liar.mu.Unlock()
+	s.liar.script = f
+}
+
+func (s *folk) send(p *wirePerson, label, text string) {
+	now := time.Now()
+	sent, err := p.p.Send(s.t.Context(), label, text, SendOptions{})
+	if err != nil && !s.allowed(err) {
+		s.wrong("%s sends: %w", p.name, err)
+	}
+	s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], at: now, until: now.Add(DefaultUntil)}
+}
+
+// A relay that said OK to a queue's first envelope, and has forgotten who may write
+// there, is told again.
+func TestForgottenSenderIsRegisteredAgain(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.First); ok {
+				return &protocol.OK{Corr: c.Corr.Number()}
+			}
+			return nil
+		})
+		s.send(k, "G", "one")
+		s.script(nil)
+		s.send(k, "G", "two")
+		time.Sleep(time.Minute)
+		s.receive(k)
+		s.receive(g)
+		if !g.texts["two"] || g.texts["one"] {
+			t.Errorf("shown: %v", g.texts)
+		}
+		time.Sleep(73 * time.Hour) // what was said to be there is put again
+		s.receive(k)
+		s.receive(g)
+		if !g.texts["one"] {
+			t.Errorf("shown: %v", g.texts)
+		}
+	})
+}
