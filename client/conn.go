@@ -26,6 +26,7 @@ const (
 	closeWait    = 3 * time.Second
 	deadAfter    = 150 * time.Second // without a frame or a ping
 	putWindow    = 16                // PUTs under way at once
+	maxWait      = time.Hour         // that a relay can ask for
 )
 
 // dialer opens the network connection under a websocket.
@@ -296,7 +297,7 @@ func (c *conn) wait(ctx context.Context, ch <-chan protocol.Answer) (protocol.An
 				return nil, c.lost()
 			}
 			if e, ok := a.(*protocol.Error); ok {
-				return nil, &protocol.Refusal{Code: e.Code, Wait: time.Duration(e.Wait) * time.Second}
+				return nil, &protocol.Refusal{Code: e.Code, Wait: min(time.Duration(e.Wait)*time.Second, maxWait)}
 			}
 			return a, nil
 		case <-ctx.Done():

@@ -67,3 +67,23 @@ func TestForgottenSenderIsRegisteredAgain(t *testing.T) {
 		}
 	})
 }
+
+// A relay that asks for a wait of 136 years is asked again within the hour.
+func TestEndlessWaitEnds(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.First); ok {
+				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeRelayFull, Wait: 1<<32 - 1}
+			}
+			return nil
+		})
+		s.send(k, "G", "one")
+		s.script(nil)
+		time.Sleep(time.Hour)
+		s.receive(k)
+		s.receive(g)
+		if !g.texts["one"] {
+			t.Error("it was not put again")
+		}
+	})
+}
