@@ -206,7 +206,7 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 			continue
 		}
 		if time.Since(last) >= max(stallFor, 2*pause) {
-			return offline(errStalled)
+			return errStalled
 		}
 		if time.Since(last) >= pause && time.Since(asked) >= pause {
 			// Another process on this profile may have taken the rest.
@@ -223,7 +223,10 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 	return nil
 }
 
-var errStalled = errors.New("the relay has more and doesn't send it")
+var (
+	errStalled = offline(errors.New("the relay has more and doesn't send it"))
+	errHandle  = offline(errors.New("the relay sends for a queue that was not asked for"))
+)
 
 // takeBatch commits a MSG and those that are already here, then lets the relay
 // forget them.
@@ -245,7 +248,7 @@ func (v *visit) takeBatch(m *protocol.Msg) error {
 		for _, m := range msgs {
 			q := v.handles[m.Handle]
 			if q == nil {
-				return protocol.ErrMalformed
+				return errHandle
 			}
 			ack, err := w.take(q.who, q.receiver, m.Envelope)
 			if err != nil {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +85,29 @@ func TestEndlessWaitEnds(t *testing.T) {
 		s.receive(g)
 		if !g.texts["one"] {
 			t.Error("it was not put again")
+		}
+	})
+}
+
+// A MSG for a handle that was never given ends the connection, as any other breach
+// of the protocol does: who follows connects anew.
+func TestMessageForUnknownHandleEndsTheConnection(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.script(func(l *liarSession, cmd protocol.Command) protocol.Answer {
+			if _, ok := cmd.(*protocol.Sub); ok {
+				l.write(&protocol.Msg{Handle: 999, Envelope: make([]byte, protocol.EnvelopeSize)})
+			}
+			return nil
+		})
+		s.send(k, "G", "one")
+		_, err := g.p.Receive(s.t.Context(), ReceiveOptions{}, func(ms []Message) error { return s.show(g, ms) })
+		if !errors.Is(err, ErrOffline) {
+			t.Errorf("%v, should be %v", err, ErrOffline)
+		}
+		s.script(nil)
+		s.receive(g)
+		if !g.texts["one"] {
+			t.Error("it did not come on the next connection")
 		}
 	})
 }
