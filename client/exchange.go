@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,23 +105,26 @@ func (w *work) age(c *contact) error {
 	if err := w.sweepInvites(c); err != nil {
 		return err
 	}
-	if c.Session == nil {
-		return nil
+	sessions := c.Old
+	if c.Session != nil {
+		sessions = append(slices.Clone(sessions), c.Session)
 	}
-	r, err := w.ratchet(c.Session)
-	if err != nil {
-		return err
-	}
-	next, lost := r.Forget(w.now)
-	if next == r {
-		return nil
-	}
-	w.step(c.Session, next)
-	for _, seq := range lost {
-		if c.Session.Missing.remove(seq) {
-			w.event(c, EventLost)
-			if err := w.note(c, c.Session, NoteLost, seq); err != nil {
-				return err
+	for _, s := range sessions {
+		r, err := w.ratchet(s)
+		if err != nil {
+			return err
+		}
+		next, lost := r.Forget(w.now)
+		if next == r {
+			continue
+		}
+		w.step(s, next)
+		for _, seq := range lost {
+			if s.Missing.remove(seq) {
+				w.event(c, EventLost)
+				if err := w.note(c, s, NoteLost, seq); err != nil {
+					return err
+				}
 			}
 		}
 	}

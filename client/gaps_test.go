@@ -128,3 +128,23 @@ func TestLateMessageHidesNoDuplicate(t *testing.T) {
 		}
 	})
 }
+
+// The keys of what was skipped die in a session that was replaced, too: a relay that
+// says for ever that something waits there does not keep them alive.
+func TestSkippedKeysOfAReplacedSessionDie(t *testing.T) {
+	inScene(t, func(sc *scene) {
+		sc.write(1, "one", DefaultUntil)
+		sc.write(1, "two", DefaultUntil)
+		sc.gives(0, 3)
+		c, err := sc.w.contact(sc.people[0].who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Session, c.Old = nil, []*session{c.Session}
+		sc.pass(15 * 24 * time.Hour)
+		sc.age()
+		c.Session, c.Old = c.Old[0], nil
+		wantHistory(t, sc, 0, "two [lost]")
+		sc.gives(0, 2)
+	})
+}
