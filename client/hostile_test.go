@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 4000, "schedules of a malicious relay, without a network")
+	schedules = flag.Int("schedules", 2000, "schedules of a malicious relay, without a network")
 	seed      = flag.Uint64("seed", 0, "the first schedule's number")
 )
 
@@ -36,6 +36,9 @@ const (
 // What runs is the product's receiving and sending, in commits that are not made
 // durable; the wire is TestMaliciousRelayOnTheWire's.
 func TestMaliciousRelay(t *testing.T) {
+	if testing.Short() { // as under the race detector
+		*schedules = min(*schedules, 200)
+	}
 	empty := filepath.Join(t.TempDir(), "empty")
 	v, err := vault.Create(empty, []byte("x"), vault.Params{MemoryKiB: vault.MinMemoryKiB, Time: 1, Threads: 1}, 30*24*time.Hour)
 	if err != nil {

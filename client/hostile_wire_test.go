@@ -21,7 +21,7 @@ import (
 	"kin/protocol"
 )
 
-var wireSchedules = flag.Int("wire", 150, "schedules of a malicious relay, over its link")
+var wireSchedules = flag.Int("wire", 60, "schedules of a malicious relay, over its link")
 
 // folk is a caseworker with two contacts, G and H, and these two, on one liar.
 type folk struct {
@@ -517,6 +517,9 @@ func (s *folk) heal() {
 // TestMaliciousRelayOnTheWire has real profiles talk with a relay that lies, on the
 // link and in every answer.
 func TestMaliciousRelayOnTheWire(t *testing.T) {
+	if testing.Short() { // as under the race detector
+		*wireSchedules = min(*wireSchedules, 5)
+	}
 	f := makeFolk(t, t.TempDir())
 	counts := map[string]int{}
 	n := 0
