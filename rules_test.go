@@ -57,7 +57,13 @@ func TestImports(t *testing.T) {
 			refuse("a relay links nothing that can open an envelope", under("kin/client"))
 		case under("kin/client")(p.ImportPath), p.ImportPath == "kin/cmd/kin":
 			refuse("a client links no relay", under("kin/relay"))
+		case p.ImportPath == "kin/proof/checker":
+			refuse("the checker knows nothing but histories", func(i string) bool { return under("kin")(i) && i != "kin/proof/history" })
 		}
+		if under("kin/proof")(p.ImportPath) {
+			continue
+		}
+		refuse("the product needs no proof", under("kin/proof"))
 		if under("kin/cmd")(p.ImportPath) {
 			continue
 		}
