@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -24,27 +25,32 @@ func (r *row) message(w *work, c *contact) Message {
 // rows loads the rows of a contact, in order, that keep says yes to; of every
 // contact for the zero id.
 func (w *work) rows(who id, keep func(*row) bool) (rows []*row, contacts []*contact, err error) {
-	type pair struct {
-		r *row
-		c *contact
+	type line struct {
+		r  *row
+		c  *contact
+		at time.Time
 	}
-	var found []pair
+	var found []line
 	err = eachRecord(w, tableMessage, func(key []byte, r *row) error {
 		if who != (id{}) && id(key) != who || !keep(r) {
 			return nil
 		}
 		c, err := w.contact(id(key))
 		if c != nil {
-			found = append(found, pair{r, c})
+			found = append(found, line{r, c, r.when()})
 		}
 		return err
 	})
-	slices.SortFunc(found, func(a, b pair) int {
-		if a.c == b.c {
-			return cmp.Compare(a.r.N, b.r.N)
-		}
-		return a.r.when().Compare(b.r.when())
+	// A contact's rows keep their order, whatever the clock did meanwhile.
+	slices.SortFunc(found, func(a, b line) int {
+		return cmp.Or(bytes.Compare(a.c.ID[:], b.c.ID[:]), cmp.Compare(a.r.N, b.r.N))
 	})
+	for i := 1; i < len(found); i++ {
+		if a, b := found[i-1], &found[i]; a.c == b.c && b.at.Before(a.at) {
+			b.at = a.at
+		}
+	}
+	slices.SortStableFunc(found, func(a, b line) int { return a.at.Compare(b.at) })
 	for _, f := range found {
 		rows, contacts = append(rows, f.r), append(contacts, f.c)
 	}

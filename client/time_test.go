@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -344,6 +345,49 @@ func TestExpiredInvite(t *testing.T) {
 			if i.Label == "H" && i.State != "expired" {
 				t.Errorf("its maker sees it as %s", i.State)
 			}
+		}
+	})
+}
+
+// What several contacts sent is collected in one commit, at one time: each contact's
+// messages are shown in their order nevertheless.
+func TestShownInOrderBesideOthers(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		h, err := makeProfile(filepath.Join(w.t.TempDir(), "h"), []byte("correct horse"), vault.DefaultParams(), 30*24*time.Hour, &self{Name: "H"}, w.dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(h.Close)
+		token, _, err := k.Invite(t.Context(), "H", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv, err := protocol.ParseInvite(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Join(t.Context(), inv, "", "K"); err != nil {
+			t.Fatal(err)
+		}
+		const each = 12
+		for n := range each {
+			for name, p := range map[string]*Profile{"G": g, "H": h} {
+				if _, err := p.Send(t.Context(), "K", fmt.Sprintf("%s%02d", name, n), SendOptions{Wait: time.Minute}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		got := w.take(k)
+		if len(got) != 2*each {
+			t.Fatalf("%d messages of %d", len(got), 2*each)
+		}
+		last := map[byte]string{}
+		for _, text := range got {
+			if text < last[text[0]] {
+				t.Fatalf("shown in this order: %q", got)
+			}
+			last[text[0]] = text
 		}
 	})
 }
