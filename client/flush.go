@@ -34,9 +34,11 @@ type outgoing struct {
 
 // due returns the ops for this relay that want sending now, in order: urgent ones,
 // first flights, then as they were sealed. A queue whose sender key the relay does
-// not know yet gives its first alone.
+// not know yet gives its first alone. What the relay asked to wait with holds back
+// what was sealed after it.
 func (v *visit) due() ([]*outgoing, error) {
 	var out []*outgoing
+	held := map[place]uint64{}
 	err := v.p.view(func(w *work) error {
 		err := eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
 			c, err := w.contact(o.Contact)
@@ -44,7 +46,15 @@ func (v *visit) due() ([]*outgoing, error) {
 				return err
 			}
 			s := c.findSession(o.Session)
-			if s == nil || s.Out.Relay.Fingerprint != v.relay.Fingerprint || !v.wants(o, w.now) {
+			if s == nil || s.Out.Relay.Fingerprint != v.relay.Fingerprint {
+				return nil
+			}
+			if p, waits := o.waits(w.now); waits {
+				if first, ok := held[p]; !ok || o.Seq < first {
+					held[p] = o.Seq
+				}
+			}
+			if !v.wants(o, w.now) {
 				return nil
 			}
 			g := &outgoing{op: *o, out: s.Out, first: !s.Out.Registered && !o.Cancel}
@@ -64,11 +74,25 @@ func (v *visit) due() ([]*outgoing, error) {
 	})
 	registering := map[id]bool{}
 	out = slices.DeleteFunc(out, func(g *outgoing) bool {
+		if first, ok := held[place{g.Session, g.Urgent}]; ok && g.Seq > first && !g.Cancel && !g.Control {
+			return true
+		}
 		again := registering[g.Session]
 		registering[g.Session] = again || g.first
 		return again && g.first
 	})
 	return out, err
+}
+
+// place is where an order is kept: urgent texts may overtake others.
+type place struct {
+	session id
+	urgent  bool
+}
+
+// waits tells whether a text waits because the relay asked for it, and among which.
+func (o *op) waits(now time.Time) (place, bool) {
+	return place{o.Session, o.Urgent}, now.Before(o.Retry) && now.Before(o.Deadline) && o.Code.Temporary() && !o.Cancel && !o.Control
 }
 
 // order puts true first.

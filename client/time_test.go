@@ -391,3 +391,42 @@ func TestShownInOrderBesideOthers(t *testing.T) {
 		}
 	})
 }
+
+// What the relay asked to wait with is not overtaken by what was sent after it.
+func TestRefusedIsNotOvertaken(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		say := func(n int, o SendOptions) {
+			t.Helper()
+			if _, err := g.Send(t.Context(), "K", fmt.Sprintf("%03d", n), o); err != nil && !errors.Is(err, ErrOffline) {
+				t.Fatal(err)
+			}
+		}
+		n := 0
+		for ; n < 116; n++ { // a queue holds 112
+			say(n, SendOptions{QueueOnly: true})
+		}
+		if _, err := g.Sync(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		got := w.take(k)
+		if len(got) == n || len(got) == 0 {
+			t.Fatalf("%d of %d fit", len(got), n)
+		}
+		say(n, SendOptions{})
+		for len(got) <= n {
+			time.Sleep(time.Minute)
+			if _, err := g.Sync(t.Context(), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			more := w.take(k)
+			if len(more) == 0 {
+				t.Fatalf("%d of %d came", len(got), n+1)
+			}
+			got = append(got, more...)
+		}
+		if !slices.IsSorted(got) {
+			t.Errorf("shown in this order: %q", got)
+		}
+	})
+}
