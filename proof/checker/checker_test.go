@@ -65,7 +65,7 @@ func TestJudge(t *testing.T) {
 		"never OKed":      {"", "put q=a id=1 hash=x; crash state=power; list q=a by=r; listed q=a by=r"},
 		"collected":       {"", one + "ack q=a id=1; crash state=kill; list q=a by=r; deliver q=a by=r hash=x seq=1; listed q=a by=r"},
 		"back":            {back, one + "ack q=a id=1; flushed; crash state=kill; list q=a by=r; deliver q=a by=r hash=x seq=1; listed q=a by=r"},
-		"back, not OKed":  {back, "put q=a id=1 hash=x; list q=a by=r; listed q=a by=r; list q=a by=r; deliver q=a by=r hash=x seq=1; listed q=a by=r"},
+		"back, not OKed":  {back, "put q=a id=1 hash=x; crash state=kill; list q=a by=r; listed q=a by=r; list q=a by=r; deliver q=a by=r hash=x seq=1; listed q=a by=r"},
 		"twice":           {duplicated, one + "list q=a by=r; deliver q=a by=r hash=x seq=1; deliver q=a by=r hash=x seq=2; listed q=a by=r"},
 		"forged":          {forged, "list q=a by=r; deliver q=a by=r hash=x seq=1; listed q=a by=r"},
 		"another's":       {forged, one + "list q=b by=r; deliver q=b by=r hash=x seq=1; listed q=b by=r"},

@@ -21,6 +21,7 @@ type queue struct {
 	name     string
 	messages map[string]*stored
 	order    []*stored
+	touched  bool // something was put or erased since the last crash
 }
 
 // stored is a message that was handed in.
@@ -118,6 +119,7 @@ func (s *stores) event(i int, e history.Event) {
 	case history.Ack, history.Cancel:
 		if m := s.known(i, e); m != nil {
 			m.owed, m.acked, m.ok = false, true, 0
+			s.queue(e.Queue).touched = true
 			m.collects++
 			for _, r := range s.readers {
 				delete(r.given, m)
@@ -140,11 +142,15 @@ func (s *stores) event(i int, e history.Event) {
 	case history.Crash:
 		s.crashes++
 		s.readers = map[string]*reader{}
+		for _, q := range s.queues {
+			q.touched = false
+		}
 	}
 }
 
 func (s *stores) put(i int, e history.Event) {
 	q := s.queue(e.Queue)
+	q.touched = true
 	m := q.messages[e.ID]
 	if m == nil {
 		m = &stored{id: e.ID, hash: e.Hash, first: i}
@@ -242,7 +248,8 @@ func (s *stores) deliver(e history.Event) {
 	}
 }
 
-// listed compares what a reader was given with what the queue owes.
+// listed compares what a reader was given with what the queue owes. What is not there
+// behind a crash, before anything else happened, is gone for good.
 func (s *stores) listed(e history.Event) {
 	r := s.reader(e.Queue, e.Actor)
 	if !r.listing {
@@ -250,7 +257,8 @@ func (s *stores) listed(e history.Event) {
 		return
 	}
 	r.listing = false
-	for _, m := range s.queue(e.Queue).order {
+	q := s.queue(e.Queue)
+	for _, m := range q.order {
 		switch {
 		case r.listed[m]:
 			m.acked = false // once more, and it may be collected once more
@@ -260,7 +268,7 @@ func (s *stores) listed(e history.Event) {
 			kind, why := s.whyLost(m)
 			s.r.add(kind, "%q of queue %q had an OK and is not there%s", m.id, e.Queue, why)
 		}
-		m.owed, m.may = false, false
+		m.owed, m.may = false, m.may && q.touched
 	}
 }
 

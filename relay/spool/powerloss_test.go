@@ -18,10 +18,15 @@ import (
 
 	"kin/internal/disk/disktest"
 	"kin/internal/slots"
+	"kin/proof/history"
 	"kin/protocol"
 )
 
-var crashes = flag.Int("crashes", 1500, "crash images of the spool to look at")
+var (
+	crashes    = flag.Int("crashes", 1500, "crash images of the spool to look at")
+	historyIn  = flag.String("history", "", "file to which the histories are appended, for kin/proof/checker")
+	historyLog *history.Log
+)
 
 // world is a spool on a disk that stops, and what it owes to those who used it.
 type world struct {
@@ -33,8 +38,9 @@ type world struct {
 
 	mu    sync.Mutex
 	put   []*promised
-	swept uint32
-	keys  [][]byte // of epochs that were destroyed
+	keys  [][]byte         // of epochs that were destroyed
+	woken map[QueueID]bool // queues of which Ready told
+	read  map[QueueID]uint64
 	trace []string
 }
 
@@ -66,12 +72,27 @@ func (w *world) open() error {
 		return err
 	}
 	w.spool, err = Open(Config{FS: w.fs, Dir: "data/spool", Key: [32]byte{1}, Slots: w.slots, Epoch: time.Hour, SegmentSize: minSegment,
+		MaxUnread: maxUnread, UrgentReserve: urgentReserve, Ready: w.ready,
 		Reserve: func(n uint64) (uint64, error) { w.numbers += n; return w.numbers - n + 1, nil }})
 	return err
 }
 
+// A queue is full soon.
+const (
+	maxUnread     = 12
+	urgentReserve = 3
+)
+
+func (w *world) ready(queues []QueueID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, q := range queues {
+		w.woken[q] = true
+	}
+}
+
 // step does something that a relay does.
-func (w *world) step() {
+func (w *world) step() error {
 	switch w.r.IntN(8) {
 	case 0, 1, 2:
 		w.puts()
@@ -82,14 +103,16 @@ func (w *world) step() {
 		w.note("flush: %v", err)
 		if err == nil {
 			w.flushed()
+			w.tell(history.Event{Kind: history.Flushed})
 		}
 	case 6:
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 	case 7:
 		time.Sleep(time.Duration(w.r.IntN(2)) * time.Hour)
-		w.sweep()
+		return w.sweep()
 	}
+	return nil
 }
 
 // puts puts a few envelopes at once, some for the second time.
@@ -104,6 +127,7 @@ func (w *world) puts() {
 				size = protocol.ChunkSize
 			}
 			p = &promised{queue: QueueID{byte(w.r.IntN(2))}}
+			p.Urgent = w.r.IntN(4) == 0
 			p.Expiry = EpochOf(time.Now(), time.Hour) + uint32(w.r.IntN(4))
 			p.Body = make([]byte, size)
 			crand.Read(p.Body)
@@ -113,14 +137,35 @@ func (w *world) puts() {
 		if p.Expiry >= EpochOf(time.Now(), time.Hour) {
 			p.may, p.erased = true, false
 		}
+		w.tell(p.event(history.Put))
 		w.spool.Put(p.queue, Put{p.ID, p.Expiry, p.Urgent, bytes.Clone(p.Body)}, func(err error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			w.tell(p.answered(err))
 			p.must = p.must || err == nil
 			w.note("put %d: %v", binary.BigEndian.Uint32(p.ID[:]), err)
 		})
 	}
 	synctest.Wait()
+	w.follow()
+}
+
+// follow reads on in the queues of which Ready told.
+func (w *world) follow() {
+	w.mu.Lock()
+	woken := w.woken
+	w.woken = map[QueueID]bool{}
+	w.mu.Unlock()
+	for q := range byte(2) {
+		if !woken[QueueID{q}] {
+			continue
+		}
+		for _, r := range w.spool.Next(QueueID{q}, w.read[QueueID{q}], 1000) {
+			w.read[QueueID{q}] = r.Sequence
+			w.tell(given(QueueID{q}, r))
+		}
+	}
+	w.tell(history.Event{Kind: history.Idle})
 }
 
 // collect erases some of what waits.
@@ -130,8 +175,12 @@ func (w *world) collect() {
 			if w.r.IntN(3) > 0 {
 				continue
 			}
+			p := w.find(r.Body)
+			if p != nil {
+				w.tell(p.event(history.Ack))
+			}
 			w.spool.Ack(QueueID{q}, r.Sequence)
-			if p := w.find(r.Body); p != nil {
+			if p != nil {
 				p.must, p.erased = false, true
 				w.note("collected %d", binary.BigEndian.Uint32(p.ID[:]))
 			}
@@ -146,7 +195,7 @@ func (w *world) flushed() {
 	}
 }
 
-func (w *world) sweep() {
+func (w *world) sweep() error {
 	now := EpochOf(time.Now(), time.Hour)
 	keys := map[uint32][]byte{}
 	for n, k := range w.spool.epochs.keys {
@@ -160,15 +209,22 @@ func (w *world) sweep() {
 	err := w.spool.Sweep(time.Now())
 	w.note("sweep: %v", err)
 	if err != nil {
-		return
+		return nil
 	}
-	w.swept = now
+	w.tell(history.Event{Kind: history.Swept, Until: endOf(now - 1)})
 	for _, k := range keys {
 		w.keys = append(w.keys, k)
+		for _, kind := range []history.Kind{history.Put, history.Ack, history.Flushed} {
+			w.tell(keyEvent(kind, k))
+		}
 	}
 	for _, p := range w.put {
 		p.may = p.may && p.Expiry >= now
 	}
+	if w.fs.Stopped() {
+		return nil
+	}
+	return w.check(false)
 }
 
 func (w *world) find(body []byte) *promised {
@@ -180,12 +236,19 @@ func (w *world) find(body []byte) *promised {
 	return nil
 }
 
-// check compares what the spool has after a start with what it owes.
-func (w *world) check() error {
+// check compares what the spool has with what it owes. Behind a start, what is not
+// there is gone for good.
+func (w *world) check(started bool) error {
+	for _, k := range w.keys {
+		if w.fs.Contains("epochs", k) {
+			w.tell(keyEvent(history.Trace, k))
+		}
+	}
+	all := w.list()
 	seen := map[*promised]bool{}
 	for q := range byte(2) {
 		last := uint64(0)
-		for _, r := range w.spool.Next(QueueID{q}, 0, 1000) {
+		for _, r := range all[q] {
 			p := w.find(r.Body)
 			switch {
 			case p == nil:
@@ -200,6 +263,7 @@ func (w *world) check() error {
 				return errors.New("out of order")
 			}
 			last, seen[p] = r.Sequence, true
+			w.read[p.queue] = r.Sequence
 			p.erased = false // once more, and it may be collected once more
 		}
 	}
@@ -211,10 +275,7 @@ func (w *world) check() error {
 		if p.must && !seen[p] {
 			return fmt.Errorf("envelope %d, of which the sender had an OK, is lost", i)
 		}
-		if seen[p] {
-			continue
-		}
-		p.may = false
+		p.may = p.may && (seen[p] || !started)
 	}
 	for _, k := range w.keys {
 		if w.fs.Contains("epochs", k) {
@@ -240,16 +301,19 @@ func (w *world) next() {
 	if w.r.IntN(3) == 0 {
 		w.note("killed")
 		w.fs = w.fs.AfterKill()
+		w.tell(history.Event{Kind: history.Crash, State: "kill"})
 		return
 	}
 	w.note("power lost")
 	w.fs = w.fs.AfterPowerLoss(w.r)
+	w.tell(history.Event{Kind: history.Crash, State: "power"})
 }
 
 // live plays one history of several lives, each of which ends at some operation by
 // a kill or a power loss, or meets an error at one. It returns the number of lives.
-func (w *world) live() (lives int, err error) {
+func (w *world) live(seed uint64) (lives int, err error) {
 	defer w.stop()
+	w.tell(history.Event{Kind: history.World, ID: fmt.Sprint(seed)}, history.Event{Kind: history.Quota, N: maxUnread, Seq: urgentReserve})
 	for range 2 + w.r.IntN(4) {
 		at := w.fs.Ops() + 1 + w.r.IntN(60)
 		switch w.r.IntN(4) {
@@ -260,11 +324,13 @@ func (w *world) live() (lives int, err error) {
 			w.fs.StopAt(at)
 		}
 		if w.open() == nil {
-			if err := w.check(); err != nil {
+			if err := w.begin(); err != nil {
 				return lives, err
 			}
 			for range 1 + w.r.IntN(12) {
-				w.step()
+				if err := w.step(); err != nil {
+					return lives, err
+				}
 			}
 		}
 		w.next()
@@ -273,7 +339,18 @@ func (w *world) live() (lives int, err error) {
 	if err := w.open(); err != nil {
 		return lives, fmt.Errorf("the spool does not open: %w", err)
 	}
-	return lives, w.check()
+	return lives, w.begin()
+}
+
+// begin is what a relay does first in a life.
+func (w *world) begin() error {
+	w.woken, w.read = map[QueueID]bool{}, map[QueueID]uint64{}
+	w.tell(history.Event{Kind: history.Start})
+	err := w.check(true)
+	for q := range byte(2) {
+		w.tell(history.Event{Kind: history.Follow, Actor: reader, Queue: queueName(QueueID{q})})
+	}
+	return err
 }
 
 // TestPowerLossAtAnyOperation: through kills, power losses and I/O errors, what had
@@ -281,6 +358,13 @@ func (w *world) live() (lives int, err error) {
 // collected and flushed, or has expired, never comes back, and the keys of expired
 // epochs are in no version of any sector. More: -args -crashes 100000.
 func TestPowerLossAtAnyOperation(t *testing.T) {
+	if *historyIn != "" {
+		var err error
+		if historyLog, err = history.Append(*historyIn); err != nil {
+			t.Fatal(err)
+		}
+		defer historyLog.Close()
+	}
 	images, want := 0, *crashes
 	if testing.Short() {
 		want = min(want, 200)
@@ -288,8 +372,8 @@ func TestPowerLossAtAnyOperation(t *testing.T) {
 	for seed := uint64(1); images < want; seed++ {
 		synctest.Test(t, func(t *testing.T) {
 			time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
-			w := &world{r: rand.New(rand.NewPCG(seed, 1)), fs: disktest.New()}
-			n, err := w.live()
+			w := &world{r: rand.New(rand.NewPCG(seed, 1)), fs: disktest.New(), woken: map[QueueID]bool{}}
+			n, err := w.live(seed)
 			if err != nil {
 				t.Fatalf("seed %d: %v\n%s", seed, err, strings.Join(w.trace, "\n"))
 			}

@@ -75,6 +75,13 @@ func (d *FS) Ops() int {
 	return d.ops
 }
 
+// Stopped tells whether the disk has stopped: the program that used it is dead.
+func (d *FS) Stopped() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dead
+}
+
 // StopAt stops the disk at operation n, counted from 1 for its first: that one may
 // happen in part, and answers ErrStopped, as all after it do.
 func (d *FS) StopAt(n int) {
