@@ -2,6 +2,7 @@ package slots
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -9,22 +10,53 @@ import (
 	"testing"
 
 	"kin/internal/disk/disktest"
+	"kin/proof/history"
+)
+
+var (
+	histories = flag.Int("histories", 3000, "histories of the slot file to play")
+	historyIn = flag.String("history", "", "file to which they are appended, for kin/proof/checker")
 )
 
 // TestPowerLossAtAnyOperation: what Set has promised is there after a kill or a
 // power loss, what Destroy or Wipe has promised is in no version of any sector, and
 // no slot holds anything that was never set.
 func TestPowerLossAtAnyOperation(t *testing.T) {
-	for seed := range uint64(3000) {
-		if err := lives(rand.New(rand.NewPCG(seed, 2))); err != nil {
+	var log *history.Log
+	if *historyIn != "" {
+		var err error
+		if log, err = history.Append(*historyIn); err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+	}
+	for seed := range *histories {
+		if log != nil {
+			log.Write(history.Event{Kind: history.World, ID: fmt.Sprint(seed)})
+		}
+		if err := lives(rand.New(rand.NewPCG(uint64(seed), 2)), log); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
 }
 
-func lives(r *rand.Rand) error {
+func lives(r *rand.Rand, log *history.Log) error {
 	const n = 3
 	d := disktest.New()
+	// tell writes down what happened to the key of a slot, but not what a program does or
+	// sees whose disk has stopped: it is dead.
+	tell := func(k history.Kind, slot int, key string) {
+		if log != nil && !d.Stopped() {
+			h := history.Hash([]byte(key))
+			log.Write(history.Event{Kind: k, Queue: fmt.Sprint("slot ", slot), ID: h, Hash: h})
+		}
+	}
+	crash := func(state string) {
+		if log != nil {
+			log.Write(history.Event{Kind: history.Crash, State: state})
+		}
+	}
+	all := map[string]int{} // every key that was ever set, and its slot
 	var made, wiped bool
 	owed := map[int]string{}       // Set has returned
 	maybe := map[int][]string{}    // Set or Destroy was under way
@@ -48,6 +80,10 @@ func lives(r *rand.Rand) error {
 			if gerr != nil {
 				break
 			}
+			tell(history.List, i, "")
+			if got != nil {
+				tell(history.Deliver, i, string(got))
+			}
 			if want, ok := owed[i]; ok && string(got) != want {
 				return fmt.Errorf("slot %d holds %q, and Set had promised %q", i, got, want)
 			}
@@ -62,6 +98,7 @@ func lives(r *rand.Rand) error {
 			} else {
 				owed[i] = string(got)
 			}
+			tell(history.Listed, i, "")
 			delete(maybe, i)
 		}
 		for step := 0; err == nil && step < 6; step++ {
@@ -69,7 +106,13 @@ func lives(r *rand.Rand) error {
 			key := fmt.Sprintf("key %d of %d in life %d, seed %d", step, i, life, r.Uint32())
 			switch old, occupied := owed[i]; {
 			case r.IntN(12) == 0:
+				for i, key := range owed {
+					tell(history.Ack, i, key)
+				}
 				if err = Wipe(d, "keys"); err == nil {
+					for i := range n {
+						tell(history.Flushed, i, "")
+					}
 					wiped = true
 					for i := range n {
 						destroyed[owed[i]] = true
@@ -85,7 +128,9 @@ func lives(r *rand.Rand) error {
 			case occupied:
 				maybe[i] = append(maybe[i], old)
 				delete(owed, i)
+				tell(history.Ack, i, old)
 				if err = f.Destroy(i); err == nil {
+					tell(history.Flushed, i, "")
 					destroyed[old] = true
 					delete(maybe, i)
 				}
@@ -94,10 +139,18 @@ func lives(r *rand.Rand) error {
 					continue
 				}
 				maybe[i] = append(maybe[i], key)
+				all[key] = i
+				tell(history.Put, i, key)
 				if err = f.Set(i, []byte(key)); err == nil {
+					tell(history.OK, i, key)
 					owed[i] = key
 					delete(maybe, i)
 				}
+			}
+		}
+		for key, i := range all {
+			if d.Contains("keys", []byte(key)) {
+				tell(history.Trace, i, key)
 			}
 		}
 		for key := range destroyed {
@@ -107,8 +160,10 @@ func lives(r *rand.Rand) error {
 		}
 		if r.IntN(3) == 0 {
 			d = d.AfterKill()
+			crash("kill")
 		} else {
 			d = d.AfterPowerLoss(r)
+			crash("power")
 		}
 	}
 	return nil
