@@ -219,6 +219,26 @@ func (t *Town) settle(dir string, guests int) error {
 	return nil
 }
 
+// Again is the same town at the moment at which its folders are as they lie now, in dir:
+// its people know each other, and nothing was said. The relay must not run.
+func (t *Town) Again(dir string) (*Town, error) {
+	again := &Town{File: t.File, Log: t.Log, Profiles: map[string]*Folder{}}
+	for name, f := range t.Profiles {
+		to := filepath.Join(dir, name)
+		if err := os.CopyFS(to, os.DirFS(f.Dir)); err != nil {
+			return nil, err
+		}
+		again.Profiles[name] = &Folder{name, to, f.Key, f.Contacts}
+	}
+	os.Remove(filepath.Join(t.Relay.dir, "admin.sock")) // which can't be copied
+	to := filepath.Join(dir, "relay")
+	if err := os.CopyFS(to, os.DirFS(t.Relay.dir)); err != nil {
+		return nil, err
+	}
+	again.Relay = &Relay{program: t.Relay.program, dir: to, listen: t.Relay.listen, log: t.Log, errors: t.Relay.errors, address: t.Relay.address}
+	return again, again.Relay.Start()
+}
+
 // Start starts a client for a profile.
 func (t *Town) Start(f *Folder, actor string) (*Process, error) {
 	return Start(t.Log, t.File, f.Dir, f.Name, actor, f.Key)
