@@ -32,7 +32,7 @@ type stored struct {
 	owed     bool // an OK was given, and it was not collected
 	may      bool // it may be there
 	mayPut   bool // may, before the last put
-	acked    bool // it was erased, perhaps not for good
+	acked    bool // it was erased since the last crash, perhaps not for good
 	expired  bool // it is gone for good because its time was over
 	collects int  // acks and cancels
 	putAfter int  // of these, before the last put
@@ -144,6 +144,9 @@ func (s *stores) event(i int, e history.Event) {
 		s.readers = map[string]*reader{}
 		for _, q := range s.queues {
 			q.touched = false
+			for _, m := range q.order {
+				m.acked = false // whether it is erased, the next life shows
+			}
 		}
 	}
 }

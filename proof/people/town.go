@@ -3,6 +3,7 @@ package people
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -157,6 +158,9 @@ const Caseworker = "K"
 // digits, so that receipts go out within the minute.
 func MakeTown(dir, file, relayProgram string, guests int) (t *Town, err error) {
 	t = &Town{File: file, Profiles: map[string]*Folder{}}
+	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	if t.Log, err = history.Append(file); err != nil {
 		return nil, err
 	}

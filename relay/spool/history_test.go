@@ -17,7 +17,14 @@ const reader = "reader"
 // tell writes events down, but not what a program does or sees whose disk has stopped:
 // it is dead.
 func (w *world) tell(events ...history.Event) {
-	if historyLog == nil || w.fs.Stopped() {
+	if !w.fs.Stopped() {
+		w.record(events...)
+	}
+}
+
+// record writes events down, whatever became of the disk.
+func (w *world) record(events ...history.Event) {
+	if historyLog == nil {
 		return
 	}
 	for i := range events {
