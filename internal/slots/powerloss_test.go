@@ -149,7 +149,7 @@ func lives(r *rand.Rand, log *history.Log) error {
 			}
 		}
 		for key, i := range all {
-			if d.Contains("keys", []byte(key)) {
+			if log != nil && d.Contains("keys", []byte(key)) {
 				tell(history.Trace, i, key)
 			}
 		}

@@ -44,6 +44,9 @@ type instance struct {
 }
 
 func TestRestoredAndCopied(t *testing.T) {
+	if testing.Short() { // as under the race detector
+		*schedules = min(*schedules, 2)
+	}
 	from := *seed
 	if from == 0 {
 		from = uint64(time.Now().UnixNano())

@@ -50,6 +50,9 @@ const (
 // TestKilled: whatever is killed at whatever moment, nothing that was accepted is lost,
 // shown twice or out of order, and nothing is shown as delivered that did not arrive.
 func TestKilled(t *testing.T) {
+	if testing.Short() { // as under the race detector
+		*kills = min(*kills, 4)
+	}
 	from := *seed
 	if from == 0 {
 		from = uint64(time.Now().UnixNano())

@@ -64,6 +64,9 @@ var runs = map[string]struct {
 }
 
 func TestPlantedBugsAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN: it builds and runs seventeen programs")
+	}
 	checker := t.TempDir()
 	if err := people.Build(checker, "", "kin/proof/checker"); err != nil {
 		t.Fatal(err)

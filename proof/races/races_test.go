@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 const perTown = 80
 
 func TestTwoClientsOnOneProfile(t *testing.T) {
+	if testing.Short() { // as under the race detector
+		*races = min(*races, 5)
+	}
 	from := *seed
 	if from == 0 {
 		from = uint64(time.Now().UnixNano())
