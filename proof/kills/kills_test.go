@@ -258,12 +258,12 @@ func (c *chaos) kill() {
 			c.killed++
 		}
 		if what != 1 {
-			victim.process().Kill()
-			c.killed++
+			p, up := victim.process(), make(chan struct{})
 			victim.mu.Lock()
-			up := make(chan struct{})
-			victim.up = up
+			victim.up = up // nobody gives orders to a dead process
 			victim.mu.Unlock()
+			p.Kill()
+			c.killed++
 			c.repairs.Go(func() {
 				if err := c.sit(victim); err != nil {
 					c.fail(err)
