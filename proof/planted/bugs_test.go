@@ -49,7 +49,7 @@ var bugs = []bug{
 			err = zero(f.f, i+1, 1)
 		}
 `, "\n"}}},
-	{"ACK before inbox commit", "kills", "lost", []edit{{"client/collect.go", `
+	{"ACK before inbox commit", "pieces", "lost", []edit{{"client/collect.go", `
 	acks := map[uint16][]uint64{}
 `, `
 	for _, m := range msgs {

@@ -58,6 +58,9 @@ var runs = map[string]struct {
 	"kills": {"./proof/kills", func(overlay, dir string) []string {
 		return []string{"-test.run", "TestKilled", "-seed", "7", "-kills", scale(30, 100), "-overlay", overlay, "-histories", dir}
 	}},
+	"pieces": {"./proof/kills", func(overlay, dir string) []string {
+		return []string{"-test.run", "TestReceiverKilledBehindEveryPiece", "-overlay", overlay, "-histories", dir}
+	}},
 	"races": {"./proof/races", func(_, dir string) []string {
 		return []string{"-test.run", "TestTwoClients", "-seed", "7", "-races", scale(20, 80), "-histories", dir}
 	}},
