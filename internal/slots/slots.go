@@ -13,6 +13,7 @@
 package slots
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
@@ -464,11 +465,4 @@ func slotSum(i int, b []byte) [sumSize]byte {
 	return [sumSize]byte(h.Sum(nil))
 }
 
-func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+func allZero(b []byte) bool { return bytes.Count(b, []byte{0}) == len(b) }

@@ -6,9 +6,13 @@
 //
 // StopAt and FailAt choose an operation by its number, so that a test can crash at
 // each in turn; AfterKill and AfterPowerLoss are what a program then finds.
+//
+// A program that knows no disk.FS is crashed too: Trace records what it does to a
+// folder of the operating system, and Replay does the same to a disk in memory.
 package disktest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +51,17 @@ type FS struct {
 type change struct {
 	name string
 	to   *node
+	from string // the name that it had before a rename
+}
+
+// in makes the change.
+func (c change) in(names map[string]*node) {
+	delete(names, c.from)
+	if c.to == nil {
+		delete(names, c.name)
+	} else {
+		names[c.name] = c.to
+	}
 }
 
 // node is a file.
@@ -137,12 +152,7 @@ func (d *FS) AfterPowerLoss(r *rand.Rand) *FS {
 	names := maps.Clone(d.synced)
 	for _, c := range d.change {
 		if r.IntN(2) == 0 {
-			continue
-		}
-		if c.to == nil {
-			delete(names, c.name)
-		} else {
-			names[c.name] = c.to
+			c.in(names)
 		}
 	}
 	// In order, so that the same r finds the same disk.
@@ -262,7 +272,7 @@ func (d *FS) Create(name string) (disk.File, error) {
 	}
 	n := &node{dirty: map[int]*sector{}}
 	d.names[name] = n
-	d.change = append(d.change, change{name, n})
+	d.change = append(d.change, change{name: name, to: n})
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +305,7 @@ func (d *FS) Remove(name string) error {
 		return err
 	}
 	delete(d.names, name)
-	d.change = append(d.change, change{name, nil})
+	d.change = append(d.change, change{name: name})
 	return err
 }
 
@@ -349,11 +359,7 @@ func (d *FS) SyncDir(dir string) error {
 		if filepath.Dir(c.name) != dir {
 			return false
 		}
-		if c.to == nil {
-			delete(d.synced, c.name)
-		} else {
-			d.synced[c.name] = c.to
-		}
+		c.in(d.synced)
 		return true
 	})
 	return nil
@@ -373,12 +379,12 @@ func (d *FS) Contains(suffix string, b []byte) bool {
 		}
 	}
 	for n := range all {
-		if strings.Contains(string(n.durable), string(b)) {
+		if bytes.Contains(n.durable, b) {
 			return true
 		}
 		for _, s := range n.dirty {
 			for _, v := range s.versions {
-				if strings.Contains(string(v), string(b)) {
+				if bytes.Contains(v, b) {
 					return true
 				}
 			}
