@@ -13,7 +13,8 @@ import (
 // driveEnv makes the test binary the program that lives through a history: the one
 // that is traced. Its arguments are the profile's folder, the master key (none: it begins
 // with Create), the seed and length of the history, and the last step that an
-// earlier life is known to have done.
+// earlier life is known to have done. If the variable is "waits", it opens the profile and
+// then waits for a line.
 const driveEnv = "KIN_VAULT_DRIVE"
 
 func TestMain(m *testing.M) {
@@ -34,6 +35,8 @@ type driver struct {
 	h    *history
 	v    *Vault
 	done int
+
+	waited bool
 }
 
 func drive(args []string) error {
@@ -80,6 +83,11 @@ func (d *driver) live() (err error) {
 		return err
 	}
 	fmt.Println("at", at, d.v.seen)
+	if os.Getenv(driveEnv) == "waits" && !d.waited {
+		fmt.Println("waits")
+		fmt.Scanln()
+		d.waited = true
+	}
 	for k := max(at, d.done) + 1; k < len(d.h.steps); k++ {
 		fmt.Println("begin", k)
 		if err := d.step(k); err != nil {

@@ -237,13 +237,12 @@ func (j *judge) keys(dir string) map[ref][]byte {
 
 // read reads the slot file; what isn't there is zeros.
 func (j *judge) read(dir string) {
-	clear(j.raw[:])
-	f, err := os.Open(filepath.Join(dir, slotsName))
-	if err != nil {
-		return
+	n := 0
+	if f, err := os.Open(filepath.Join(dir, slotsName)); err == nil {
+		n, _ = io.ReadFull(f, j.raw[:])
+		f.Close()
 	}
-	defer f.Close()
-	io.ReadFull(f, j.raw[:])
+	clear(j.raw[n:])
 }
 
 func (j *judge) slot(i int) []byte { return j.raw[(i+1)*4096:][:4096] }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,11 +55,13 @@ func newMachine(t *testing.T) *machine {
 type life struct {
 	seed    uint64
 	n, done int
-	key     []byte // none: it begins with Create
-	faults  []string
+	key     []byte       // none: it begins with Create
+	faults  []string     // as Trace takes them
+	changed *disktest.FS // what another process makes of the disk once this one has opened the profile
 }
 
-// live traces a program that finds disk. It says so and stops the test where that can't be done.
+// live traces a program that finds a disk; with changed, what it does from then on. Where
+// nothing can be traced, the test says so and ends.
 func (m *machine) live(l life, found *disktest.FS) ([]disktest.Op, error) {
 	root := filepath.Join(m.dir, "live")
 	if err := errors.Join(os.RemoveAll(root), os.Mkdir(root, 0o700), found.Store(root)); err != nil {
@@ -69,12 +73,38 @@ func (m *machine) live(l life, found *disktest.FS) ([]disktest.Op, error) {
 	}
 	cmd := exec.Command(self, filepath.Join(root, "profile"), hex.EncodeToString(l.key), fmt.Sprint(l.seed), fmt.Sprint(l.n), fmt.Sprint(l.done))
 	cmd.Env = append(os.Environ(), driveEnv+"=1")
+	if l.changed != nil {
+		in, wakes := io.Pipe()
+		defer in.Close()
+		cmd.Env = append(os.Environ(), driveEnv+"=waits")
+		cmd.Stdin = in
+		cmd.Stdout = onLine(func(line string) {
+			if strings.HasSuffix(line, "waits\n") {
+				if err := l.changed.Store(root); err != nil {
+					m.t.Error(err)
+				}
+				wakes.Write([]byte("\n"))
+				wakes.Close()
+			}
+		})
+	}
 	ops, err := disktest.Trace(cmd, root, l.faults...)
 	if errors.Is(err, disktest.ErrNoTrace) {
 		m.t.Skipf("NOT RUN: %v", err)
 	}
 	m.lives++
+	if l.changed != nil {
+		ops = ops[1+slices.IndexFunc(ops, func(op disktest.Op) bool { return op.Text == "waits" }):]
+	}
 	return ops, err
+}
+
+// onLine is called with what a program writes, up to some end of a line.
+type onLine func(string)
+
+func (f onLine) Write(b []byte) (int, error) {
+	f(string(b))
+	return len(b), nil
 }
 
 // image looks at one of the disks that may be found after a power loss now.
@@ -99,8 +129,8 @@ func (m *machine) disk(root string) *disktest.FS {
 	return d
 }
 
-// replay looks at images of every operation of a life.
-func (m *machine) replay(d *disktest.FS, ops []disktest.Op, j *judge, each int) (err error) {
+// replay looks at images of every operation of a life, each of them at so many.
+func (m *machine) replay(d *disktest.FS, ops []disktest.Op, j *judge, each func(disktest.Op) int) (err error) {
 	var done []string
 	defer func() {
 		m.found += j.found
@@ -108,14 +138,14 @@ func (m *machine) replay(d *disktest.FS, ops []disktest.Op, j *judge, each int) 
 			err = fmt.Errorf("%w, after\n%s", err, strings.Join(done, "\n"))
 		}
 	}()
+	check := j.check
+	if j.key == nil {
+		check = j.created
+	}
 	return d.Replay(ops, func(op disktest.Op) error {
-		done = append(done, fmt.Sprintf("%s %s%s %d+%d", op.Kind, op.Name, op.Text, op.At, len(op.Data)))
-		n := each
-		if op.Kind == disktest.Mark {
-			n = 1
-		}
-		for range n {
-			if err := m.image(d, j.check); err != nil {
+		done = append(done, fmt.Sprintf("%s %s%s %d+%d failed %t", op.Kind, op.Name, op.Text, op.At, len(op.Data), op.Failed))
+		for range each(op) {
+			if err := m.image(d, check); err != nil {
 				return err
 			}
 		}
@@ -126,9 +156,18 @@ func (m *machine) replay(d *disktest.FS, ops []disktest.Op, j *judge, each int) 
 	})
 }
 
+// twice looks at two images of an operation, and at one where nothing happens.
+func twice(op disktest.Op) int {
+	if op.Kind == disktest.Mark {
+		return 1
+	}
+	return 2
+}
+
 // TestPowerLossAtAnyOperation traces a program that lives through a history of a
 // profile, crashes it at every operation, and judges what is found. A life that was
-// killed is followed by another, whose power is lost. More: -args -crashes 50000.
+// killed is followed by another, whose power is lost: of a program that starts then, or
+// of one that had the profile open. More: -args -crashes 50000.
 func TestPowerLossAtAnyOperation(t *testing.T) {
 	m := newMachine(t)
 	want := *crashes
@@ -155,22 +194,44 @@ func (m *machine) history(seed uint64) error {
 		return err
 	}
 	d := m.disk(m.empty)
-	if err := m.replay(d, ops, newJudge(h, m.key, 0, m.r), 2); err != nil {
+	if err := m.replay(d, ops, newJudge(h, m.key, 0, m.r), twice); err != nil {
 		return err
 	}
 	if err := d.Equal(filepath.Join(m.dir, "live")); err != nil {
 		return fmt.Errorf("the trace missed something: %w", err)
 	}
-	// Killed at some operation, and another life on what can be read then.
-	d, j := m.disk(m.empty), newJudge(h, m.key, 0, m.r)
-	killed := errors.New("killed")
-	kill := m.r.IntN(len(ops))
-	err = d.Replay(ops, func(op disktest.Op) error {
-		if kill--; kill < 0 {
-			return killed
+	if err := m.killed(h, l, ops, m.r.IntN(len(ops)), false); err != nil {
+		return fmt.Errorf("after a kill: %w", err)
+	}
+	// Between the write of bbolt's meta page and its sync.
+	var metas []int
+	for i, op := range ops[:len(ops)-1] {
+		if op.Kind == disktest.Write && op.Name == filepath.Join("profile", recordsName) && op.At < 2*pageSize {
+			metas = append(metas, i)
 		}
+	}
+	if err := m.killed(h, l, ops, metas[m.r.IntN(len(metas))], true); err != nil {
+		return fmt.Errorf("of the other process, after a kill: %w", err)
+	}
+	return nil
+}
+
+// killed lets a life be killed at one of its operations, and another go on with what
+// can be read then, which may not be durable: a new one, or one that had opened the
+// profile before the step that was under way.
+func (m *machine) killed(h *history, l life, ops []disktest.Op, kill int, other bool) error {
+	d, j, before := m.disk(m.empty), newJudge(h, m.key, 0, m.r), m.disk(m.empty)
+	killed := errors.New("killed")
+	i := 0
+	err := d.Replay(ops, func(op disktest.Op) error {
 		if op.Kind == disktest.Mark {
-			return j.hear(op.Text, d)
+			before = d.AfterPowerLoss(m.r)
+			if err := j.hear(op.Text, d); err != nil {
+				return err
+			}
+		}
+		if i++; i > kill {
+			return killed
 		}
 		return nil
 	})
@@ -181,12 +242,34 @@ func (m *machine) history(seed uint64) error {
 		return nil
 	}
 	l.done = j.lo
-	again, err := m.live(l, d)
+	found := d
+	if other {
+		found, l.changed = before, d
+	}
+	again, err := m.live(l, found)
 	if err != nil {
-		return fmt.Errorf("after a kill: %w", err)
+		return err
 	}
-	if err := m.replay(d, again, j, 2); err != nil {
-		return fmt.Errorf("after a kill in step %d: %w", j.hi, err)
+	return m.replay(d, again, j, twice)
+}
+
+// TestPowerLossInCreate: there is a whole profile, or none and one can be made.
+func TestPowerLossInCreate(t *testing.T) {
+	m := newMachine(t)
+	h := newHistory(1, 0)
+	ops, err := m.live(life{}, disktest.New())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return nil
+	want := min(*crashes, 200)
+	for m.images < want {
+		j := newJudge(h, nil, -1, m.r)
+		if err := m.replay(disktest.New(), ops, j, twice); err != nil {
+			t.Fatal(err)
+		}
+		if j.lo != 0 {
+			t.Fatal("Create has not returned")
+		}
+	}
+	t.Logf("%d crash images, no violation", m.images)
 }
