@@ -38,28 +38,31 @@ func (v *Vault) Rotate(now time.Time) error {
 }
 
 // rotate makes one commit a key, so that a profile with few free slots can
-// rotate all of them.
+// rotate all of them. The last one notes the time: a rotation that was cut off is
+// due again.
 func (v *Vault) rotate(s *slots.File, now time.Time) error {
 	var days []uint32
 	err := v.commitTo(s, func(tx *Tx) error {
-		if err := tx.clean(); err != nil {
-			return err
-		}
 		for _, e := range tx.root.slots {
 			if e.use == useDay && e.stale {
 				days = append(days, e.day)
 			}
 		}
-		tx.root.rotated = uint64(max(now.Unix(), 0))
-		return tx.rekey(ref{use: useData})
+		return tx.clean()
 	})
 	for _, day := range days {
 		if err != nil {
-			break
+			return err
 		}
 		err = v.commitTo(s, func(tx *Tx) error { return tx.rekey(ref{useDay, day}) })
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return v.commitTo(s, func(tx *Tx) error {
+		tx.root.rotated = uint64(max(now.Unix(), 0))
+		return tx.rekey(ref{use: useData})
+	})
 }
 
 // rekey moves all records under one key to a new one.
