@@ -126,6 +126,9 @@ func (v *Vault) begin(s *slots.File, bolt *bbolt.Tx) (*Tx, error) {
 	if root.generation < v.seen {
 		return nil, damaged("generation %d after %d", root.generation, v.seen)
 	}
+	if root.generation > v.seen {
+		v.unclean = true // another process has committed, and may have been killed while it did
+	}
 	v.seen = root.generation
 	return &Tx{
 		v: v, slots: s, bolt: bolt, bucket: bucket, old: *root, root: *root,
@@ -175,9 +178,9 @@ func (tx *Tx) commit() error {
 
 // clean destroys the slots that no commit names. A crash can leave a root that
 // is read but not yet durable: it is made so first, for the root before it names
-// slots that this one does not.
+// slots that this one does not, and pages that this one takes for free.
 func (tx *Tx) clean() error {
-	if err := tx.bolt.DB().Sync(); err != nil {
+	if err := tx.settle(); err != nil {
 		return err
 	}
 	var dead []int
@@ -194,6 +197,25 @@ func (tx *Tx) clean() error {
 		}
 	}
 	return tx.slots.Destroy(dead...)
+}
+
+// settle makes durable what is read. The meta pages are written again as they are:
+// after a sync that failed, the kernel takes for written what is not on the disk.
+// What they point to was durable before they were written.
+func (tx *Tx) settle() error {
+	f, err := os.OpenFile(tx.v.path(recordsName), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	metas := make([]byte, 2*pageSize)
+	if _, err := f.ReadAt(metas, 0); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(metas, 0); err != nil {
+		return err
+	}
+	return tx.bolt.DB().Sync()
 }
 
 // verify checks the whole profile and cleans it.

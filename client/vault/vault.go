@@ -83,7 +83,7 @@ type Vault struct {
 
 	mu      sync.Mutex // held with the lock file
 	seen    uint64     // the highest generation read, 0 before the first
-	unclean bool       // slots may hold keys that no commit names
+	unclean bool       // slots may hold keys that no commit names, and what is read may not be durable
 }
 
 // step is a moment at which a test crashes a commit.
