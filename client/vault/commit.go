@@ -170,7 +170,7 @@ func (tx *Tx) commit() error {
 		}
 	}
 	if err := tx.slots.Destroy(dead...); err != nil {
-		v.unclean = true // the commit is made; the next one does this first, or fails
+		v.unclean, v.doomed = true, dead // the commit is made; the next one does this first, or fails
 	}
 	v.at(stepDestroyed)
 	return nil
@@ -192,11 +192,16 @@ func (tx *Tx) clean() error {
 		if err != nil {
 			return err
 		}
-		if !blank {
+		if !blank || slices.Contains(tx.v.doomed, i) {
 			dead = append(dead, i)
 		}
 	}
-	return tx.slots.Destroy(dead...)
+	tx.v.doomed = dead
+	if err := tx.slots.Destroy(dead...); err != nil {
+		return err
+	}
+	tx.v.doomed = nil
+	return nil
 }
 
 // settle makes durable what is read. The meta pages are written again as they are:

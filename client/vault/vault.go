@@ -84,6 +84,7 @@ type Vault struct {
 	mu      sync.Mutex // held with the lock file
 	seen    uint64     // the highest generation read, 0 before the first
 	unclean bool       // slots may hold keys that no commit names, and what is read may not be durable
+	doomed  []int      // slots that look blank and may not be so on the disk: their sync failed
 }
 
 // step is a moment at which a test crashes a commit.
