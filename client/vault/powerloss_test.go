@@ -17,7 +17,7 @@ import (
 	"kin/internal/disk/disktest"
 )
 
-var crashes = flag.Int("crashes", 2000, "crash images of the vault to look at")
+var crashes = flag.Int("crashes", 1000, "crash images of the vault to look at")
 
 // machine is where programs are traced and images are looked at, in RAM if that can be.
 type machine struct {
@@ -172,7 +172,7 @@ func TestPowerLossAtAnyOperation(t *testing.T) {
 	m := newMachine(t)
 	want := *crashes
 	if testing.Short() {
-		want = min(want, 500)
+		want = min(want, 100)
 	}
 	for seed := uint64(1); m.images < want; seed++ {
 		if err := m.history(seed); err != nil {
@@ -261,7 +261,7 @@ func TestPowerLossInCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := min(*crashes, 200)
+	want := min(*crashes, 70)
 	for m.images < want {
 		j := newJudge(h, nil, -1, m.r)
 		if err := m.replay(disktest.New(), ops, j, twice); err != nil {

@@ -170,9 +170,6 @@ func (d *FS) do(op Op) error {
 		}
 		return f.Sync()
 	case Rename:
-		if op.Failed {
-			return nil
-		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		c := change{name: op.To, to: n, from: op.Name}
@@ -180,14 +177,8 @@ func (d *FS) do(op Op) error {
 		d.change = append(d.change, c)
 		return nil
 	case Remove:
-		if op.Failed || n == nil {
-			return nil
-		}
 		return d.Remove(op.Name)
 	case Folder:
-		if op.Failed {
-			return nil
-		}
 		return d.MkdirAll(op.Name)
 	}
 	return nil

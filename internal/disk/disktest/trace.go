@@ -21,7 +21,7 @@ type Op struct {
 	Data   []byte // of a Write
 	At     int64  // of a Write, and the size of a Resize
 	Text   string // of a Mark
-	Failed bool   // the operating system refused it
+	Failed bool   // the operating system refused to do it, of a Write, Resize or Sync
 }
 
 // Kind is what an operation does.
@@ -175,10 +175,10 @@ func (t *tracer) open(a []string, fd string, failed bool) error {
 
 func (t *tracer) name(call string, a []string, failed bool) error {
 	path, err := t.path(a[0], a[1])
-	if err != nil || path == "" {
+	if err != nil || path == "" || failed {
 		return err
 	}
-	op := Op{Name: path, Failed: failed}
+	op := Op{Name: path}
 	switch call {
 	case "mkdirat":
 		op.Kind = Folder

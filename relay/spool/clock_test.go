@@ -1,0 +1,146 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kin/internal/disk/disktest"
+)
+
+// jumps are how wrong a clock may be.
+var jumps = []time.Duration{0, time.Minute, time.Hour, 24 * time.Hour, 14 * 24 * time.Hour, 30 * 24 * time.Hour, 365 * 24 * time.Hour, 10 * 365 * 24 * time.Hour}
+
+// at runs f where it is so late, on a bubble's clock.
+func at(t *testing.T, when time.Time, f func(t *testing.T)) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(when))
+		f(t)
+	})
+}
+
+// TestClockJumps: a relay is started again with a clock that is wrong, sweeps, and is started
+// once more with the right one. No envelope is expired earlier than it should by more than
+// the jump; before 2024 none is; and after a sweep by the right clock none is there whose time is over, nor its
+// epoch's key.
+func TestClockJumps(t *testing.T) {
+	right := time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)
+	lives := []time.Duration{0, time.Hour, 2 * time.Hour, 23 * time.Hour, 72 * time.Hour, 13 * 24 * time.Hour, 336 * time.Hour}
+	kept, expired := 0, 0
+	for _, jump := range jumps {
+		for _, sign := range []time.Duration{1, -1} {
+			wrong := right.Add(sign * jump)
+			if jump > 9*365*24*time.Hour && sign < 0 {
+				wrong = time.Date(2000, 1, 1, 0, 30, 0, 0, time.UTC) // as early as a bubble's clock can be
+			}
+			w := &world{r: rand.New(rand.NewPCG(1, 8)), fs: disktest.New()}
+			open := func(t *testing.T) {
+				t.Helper()
+				if err := w.open(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			at(t, right, func(t *testing.T) {
+				open(t)
+				for i, life := range lives {
+					p := &promised{Put: envelope(byte(i))}
+					p.Expiry = EpochOf(right.Add(life), time.Hour)
+					w.put = append(w.put, p)
+					w.spool.Put(QueueID{}, Put{p.ID, p.Expiry, false, bytes.Clone(p.Body)}, func(err error) {
+						if err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				w.spool.Close()
+			})
+			at(t, wrong, func(t *testing.T) {
+				open(t)
+				err := w.spool.Sweep(time.Now())
+				if before := wrong.Before(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)); before != errors.Is(err, ErrClock) || !before && err != nil {
+					t.Errorf("a sweep at %v: %v", wrong, err)
+				}
+				for _, p := range w.put {
+					// It is over at the end of its epoch; the sweep came at wrong, while it was right.
+					early := time.Unix(int64(p.Expiry+1)*3600, 0).Sub(right)
+					there := w.there(p)
+					switch {
+					case !there && (sign < 0 || early > jump):
+						t.Errorf("the clock at %v: an envelope with %v left has expired", wrong, early)
+					case !there:
+						expired++
+					default:
+						kept++
+					}
+					p.must = there
+				}
+				w.spool.Close()
+			})
+			for _, later := range lives {
+				at(t, right.Add(later+time.Hour), func(t *testing.T) {
+					open(t)
+					var keys [][]byte
+					for n, k := range w.spool.epochs.keys {
+						if n < EpochOf(time.Now(), time.Hour) {
+							keys = append(keys, bytes.Clone(k.key[:]))
+						}
+					}
+					if err := w.spool.Sweep(time.Now()); err != nil {
+						t.Error(err)
+					}
+					for _, p := range w.put {
+						over := p.Expiry < EpochOf(time.Now(), time.Hour)
+						if over && w.there(p) {
+							t.Errorf("after the clock was at %v: an envelope that has expired is there", wrong)
+						}
+						if !over && p.must && !w.there(p) {
+							t.Errorf("after the clock was at %v: an envelope is lost", wrong)
+						}
+					}
+					for _, k := range keys {
+						if w.fs.Contains("epochs", k) {
+							t.Errorf("after the clock was at %v: the key of an expired epoch is on the disk", wrong)
+						}
+					}
+					w.spool.Close()
+				})
+			}
+		}
+	}
+	t.Logf("%d clocks, 1 minute to 10 years wrong: %d envelopes kept, %d expired early by no more than the jump, none kept past a sweep by the right clock", 2*len(jumps), kept, expired)
+}
+
+func (w *world) there(p *promised) bool {
+	for _, r := range w.spool.Next(QueueID{}, 0, 100) {
+		if bytes.Equal(r.Body, p.Body) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestClockThatIsYearsWrongTakesNothing: what is put then is refused, so that its
+// sender keeps it.
+func TestClockThatIsYearsWrongTakesNothing(t *testing.T) {
+	right := time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)
+	for _, years := range []int{-10, 10} {
+		w := &world{r: rand.New(rand.NewPCG(1, 9)), fs: disktest.New()}
+		at(t, right.AddDate(years, 0, 0), func(t *testing.T) {
+			if err := w.open(); err != nil {
+				t.Fatal(err)
+			}
+			p := envelope(1)
+			p.Expiry = EpochOf(right, time.Hour) + 72
+			var got error
+			w.spool.Put(QueueID{}, p, func(err error) { got = err })
+			synctest.Wait()
+			if !errors.Is(got, ErrExpiry) {
+				t.Errorf("%d years: %v", years, got)
+			}
+			w.spool.Close()
+		})
+	}
+}
