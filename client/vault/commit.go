@@ -23,8 +23,8 @@ const rotateEvery = time.Hour
 
 // Update runs f under the profile's lock, then makes all that f did durable in
 // one commit, or, if f returns an error, none of it. Every key that f replaced is
-// destroyed before it returns. f must not use v or another process that needs
-// this profile.
+// destroyed before it returns, or, if the disk refuses that, before the next commit.
+// f must not use v or another process that needs this profile.
 //
 // Once an hour by now, a commit is followed by what Rotate does. If that fails,
 // the next commit tries again.

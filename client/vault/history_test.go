@@ -66,7 +66,7 @@ func newHistory(seed uint64, n int) *history {
 		state := maps.Clone(h.states[k-1])
 		switch s.kind {
 		case "update":
-			s.puts = h.update(r, k, now)
+			s.puts = draw(r, k, now, []use{useRotating, useData}[seed%2])
 			for _, w := range s.puts {
 				h.write(state, k, w)
 			}
@@ -91,9 +91,9 @@ func newHistory(seed uint64, n int) *history {
 	return h
 }
 
-// update draws what an update does.
-func (h *history) update(r *rand.Rand, k int, now time.Time) []write {
-	puts := []write{{use: useRotating, where: progress, text: fmt.Sprint(k)}}
+// draw draws what an update does, besides telling how far the program has come.
+func draw(r *rand.Rand, k int, now time.Time, tells use) []write {
+	puts := []write{{use: tells, where: progress, text: fmt.Sprint(k)}}
 	for j := range r.IntN(5) {
 		w := write{use: []use{useNone, useData, useDay, useRotating}[r.IntN(4)], where: where{[]string{"a", "b"}[r.IntN(2)], fmt.Sprint(r.IntN(4))}}
 		if w.use == useDay {
