@@ -74,6 +74,37 @@ func TestIOErrorAtEveryOperation(t *testing.T) {
 	t.Logf("%d operations failed, %d times the program was told, %d crash images after, no violation", met, told, m.images)
 }
 
+// TestAKeyWhoseOverwritingFailedIsOverwrittenAgain: each sync that should make a key's
+// end durable fails once. Before, the kernel's cache showed the slot blank, and the next
+// commit left on the disk what was there.
+func TestAKeyWhoseOverwritingFailedIsOverwrittenAgain(t *testing.T) {
+	m := newMachine(t)
+	const seed, steps = 5, 8
+	ops, err := m.live(life{seed: seed, n: steps, key: m.key}, m.disk(m.empty))
+	if err != nil {
+		t.Fatal(err)
+	}
+	met, nth := 0, 0
+	for i, op := range ops {
+		if op.Kind != disktest.Sync || op.Name == "profile" || ops[i-1].Kind == disktest.Resize { // those are fsync
+			continue
+		}
+		nth++
+		if w := ops[i-1]; w.Kind != disktest.Write || w.Name != filepath.Join("profile", slotsName) || !zero(w.Data) {
+			continue
+		}
+		n, _, err := m.faulty(life{seed: seed, n: steps, key: m.key, faults: []string{fmt.Sprintf("fdatasync:error=EIO:when=%d", nth)}}, "input/output error")
+		if err != nil {
+			t.Fatalf("sync %d: %v", nth, err)
+		}
+		met += n
+	}
+	if met == 0 {
+		t.Error("no such sync failed")
+	}
+	t.Logf("%d failed syncs of overwritten keys, %d crash images, no violation", met, m.images)
+}
+
 // faulty judges a life with a fault. There are more syncs of one kind than of the
 // other, so that it may not come.
 func (m *machine) faulty(l life, says string) (met, told int, err error) {
