@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/sha256"
@@ -255,49 +256,69 @@ func (s *store) find(m map[hash]*queue, id protocol.ID) (q queue, ok bool) {
 	return *r, !r.Gone
 }
 
-// sweep forgets tickets that expired, and deleted queues whose invite did.
+// sweep forgets tickets that expired, and deleted queues whose invite did. Where
+// there is nothing to forget or to note, the disk is left alone.
 func (s *store) sweep(now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var gone []*queue
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		for _, q := range s.receivers {
-			switch {
-			case q.Gone && (q.Invite == nil || now.Unix() >= q.Invite.Expires):
-				gone = append(gone, q)
-				if err := tx.Bucket(bucketQueues).Delete(q.Receiver[:]); err != nil {
-					return err
-				}
-			case q.Invite != nil && q.Invite.Blob != nil && now.Unix() >= q.Invite.Expires:
-				q.Invite.Blob, q.used = nil, true
-				fallthrough
-			case q.used:
-				if err := put(tx, bucketQueues, q.Receiver[:], q); err != nil {
-					return err
-				}
-				q.used = false
-			}
+	var gone, changed []*queue
+	for _, q := range s.receivers {
+		if q.Invite != nil && q.Invite.Blob != nil && now.Unix() >= q.Invite.Expires {
+			q.Invite.Blob, q.used = nil, true
 		}
-		c := tx.Bucket(bucketTickets).Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			var t ticket
-			if err := json.Unmarshal(v, &t); err != nil {
+		switch {
+		case q.Gone && (q.Invite == nil || now.Unix() >= q.Invite.Expires):
+			gone = append(gone, q)
+		case q.used:
+			changed = append(changed, q)
+		}
+	}
+	tickets, err := s.expiredTickets(now)
+	if err != nil || len(gone)+len(changed)+len(tickets) == 0 {
+		return err
+	}
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		for _, q := range gone {
+			if err := tx.Bucket(bucketQueues).Delete(q.Receiver[:]); err != nil {
 				return err
 			}
-			if now.Unix() >= t.Expires {
-				if err := c.Delete(); err != nil {
-					return err
-				}
+		}
+		for _, q := range changed {
+			if err := put(tx, bucketQueues, q.Receiver[:], q); err != nil {
+				return err
+			}
+		}
+		for _, t := range tickets {
+			if err := tx.Bucket(bucketTickets).Delete(t); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	if err == nil {
-		for _, q := range gone {
-			s.unindex(q)
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	for _, q := range gone {
+		s.unindex(q)
+	}
+	for _, q := range changed {
+		q.used = false
+	}
+	return nil
+}
+
+func (s *store) expiredTickets(now time.Time) (out [][]byte, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketTickets).ForEach(func(k, v []byte) error {
+			var t ticket
+			err := json.Unmarshal(v, &t)
+			if err == nil && now.Unix() >= t.Expires {
+				out = append(out, bytes.Clone(k))
+			}
+			return err
+		})
+	})
+	return out, err
 }
 
 // newGrant makes a grant of so many queues.
