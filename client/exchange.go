@@ -3,11 +3,11 @@ package client
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
+	"kin/internal/random"
 	"kin/protocol"
 )
 
@@ -258,7 +258,7 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report,
 		if err != nil && !errors.Is(err, ErrOffline) {
 			return total, err
 		}
-		next := max(pause/2+rand.N(pause), report.Wait)
+		next := max(pause/2+random.Below(pause), report.Wait)
 		if time.Now().Add(next).After(end) {
 			return total, err
 		}

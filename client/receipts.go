@@ -2,11 +2,11 @@ package client
 
 import (
 	"encoding/json"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
 
+	"kin/internal/random"
 	"kin/protocol"
 )
 
@@ -24,7 +24,7 @@ func (s *session) owe(w *work, c *contact, seq uint64) {
 	}
 	at := w.now.Truncate(time.Hour).Add(time.Hour)
 	if c.Checked {
-		at = w.now.Add(rand.N(receiptWithin))
+		at = w.now.Add(random.Below(receiptWithin))
 	}
 	s.Due = append(s.Due, due{seq, at})
 }

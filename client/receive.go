@@ -3,8 +3,9 @@ package client
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
+
+	"kin/internal/random"
 )
 
 // Receive takes what waits, sends due receipts and the outbox, and passes new
@@ -111,7 +112,7 @@ func (p *Profile) follow(ctx context.Context, total *Report, came func() error) 
 		if time.Since(begun) > time.Minute {
 			pause = time.Second
 		}
-		t := time.NewTimer(max(pause/2+rand.N(pause), report.Wait))
+		t := time.NewTimer(max(pause/2+random.Below(pause), report.Wait))
 		select {
 		case <-ctx.Done():
 		case <-t.C:

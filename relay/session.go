@@ -4,13 +4,13 @@ import (
 	"crypto/ecdh"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/time/rate"
 
+	"kin/internal/random"
 	"kin/protocol"
 )
 
@@ -149,7 +149,7 @@ func (s *session) begin() error {
 	return s.frames(r)
 }
 
-func pingAfter() time.Duration { return pingEvery - pingSpread/2 + rand.N(pingSpread) }
+func pingAfter() time.Duration { return pingEvery - pingSpread/2 + random.Below(pingSpread) }
 
 func (s *session) sendPing() {
 	if s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) != nil {
