@@ -29,8 +29,8 @@ const (
 	maxWait      = time.Hour         // that a relay can ask for
 )
 
-// dialer opens the network connection under a websocket.
-type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+// Dialer opens the network connection under a websocket.
+type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // conn is a link to one relay. One goroutine reads; commands may come from any.
 type conn struct {
@@ -61,7 +61,7 @@ func offline(err error) error { return fmt.Errorf("%w: %w", ErrOffline, err) }
 // dial links to a relay by the first of its fronts that answers. A wrong relay
 // key fails closed with protocol.ErrFingerprint, whatever the other fronts say. About
 // so many queues will be subscribed to.
-func dial(ctx context.Context, d dialer, a protocol.Address, queues int) (*conn, error) {
+func dial(ctx context.Context, d Dialer, a protocol.Address, queues int) (*conn, error) {
 	var errs []error
 	for _, h := range a.Hosts {
 		c, err := dialHost(ctx, d, h, a.Fingerprint, queues)
@@ -76,7 +76,7 @@ func dial(ctx context.Context, d dialer, a protocol.Address, queues int) (*conn,
 	return nil, offline(errors.Join(errs...))
 }
 
-func dialHost(ctx context.Context, d dialer, h protocol.Host, pin protocol.Fingerprint, queues int) (*conn, error) {
+func dialHost(ctx context.Context, d Dialer, h protocol.Host, pin protocol.Fingerprint, queues int) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	wd := websocket.Dialer{

@@ -88,7 +88,7 @@ func makeFolk(t *testing.T, dir string) *folk {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g := &Profile{v: v, dial: l.dial}
+			g := &Profile{v: v, Dial: l.dial}
 			if err := g.update(nil, func(w *work) error { return w.putSelf(&self{Name: name}) }); err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func (s *folk) open(p *wirePerson) (err error) {
 		p.p.Close()
 	}
 	if p.p, err = OpenKey(s.path(p.name), p.key); err == nil {
-		p.p.dial = s.liar.dial
+		p.p.Dial = s.liar.dial
 	}
 	return err
 }

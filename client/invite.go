@@ -124,7 +124,7 @@ func (w *work) openInvite(c *contact, s *self, expires time.Duration) (*invite, 
 // offerInvite makes the invite's queue and puts its bundle at the relay. Keys are
 // stored before the relay hears of them, and the bundle before it is offered.
 func (p *Profile) offerInvite(ctx context.Context, s *self, who id, inv *invite) error {
-	c, err := dial(ctx, p.dial, *s.Relay, 0)
+	c, err := dial(ctx, p.Dial, *s.Relay, 0)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label str
 	if err != nil {
 		return Contact{}, err
 	}
-	c, err := dial(ctx, p.dial, inv.Relay, 0)
+	c, err := dial(ctx, p.Dial, inv.Relay, 0)
 	if err != nil {
 		return Contact{}, err
 	}
@@ -169,7 +169,7 @@ func (p *Profile) makeFlight(ctx context.Context, c *conn, who id) error {
 	}
 	own := c
 	if j.In.Relay.Fingerprint != j.Invite.Relay.Fingerprint {
-		if own, err = dial(ctx, p.dial, j.In.Relay, 0); err != nil {
+		if own, err = dial(ctx, p.Dial, j.In.Relay, 0); err != nil {
 			return err
 		}
 		defer own.close()

@@ -37,7 +37,7 @@ func (p *Profile) within(ctx context.Context, wait time.Duration, enough func() 
 
 // listen dials, and notes when a byte comes.
 func (p *Profile) listen(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := p.dial(ctx, network, address)
+	c, err := p.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,11 @@ import (
 
 // Profile is an open profile. Its methods may be called by several goroutines.
 type Profile struct {
+	// Dial opens the network connections to relays: the operating system's, unless it
+	// was replaced before the first use.
+	Dial Dialer
+
 	v     *vault.Vault
-	dial  dialer
 	heard atomic.Int64 // when a byte last came from a relay, Unix nanoseconds
 	mu    sync.Mutex   // guards reports
 }
@@ -26,6 +29,7 @@ type Setup struct {
 	Relay protocol.Address
 	Grant protocol.ID
 	Keep  time.Duration // how long messages are kept
+	Dial  Dialer        // the operating system's network if nil
 }
 
 var netDialer = (&net.Dialer{Timeout: dialTimeout}).DialContext
@@ -39,10 +43,13 @@ func Wipe(dir string) error { return vault.Wipe(dir) }
 // Create makes a caseworker's profile in dir. The relay is asked first, and
 // nothing is made if it can't be reached, has another key, or refuses the grant.
 func Create(ctx context.Context, dir string, passphrase []byte, s Setup) (*Profile, error) {
-	return create(ctx, dir, passphrase, vault.DefaultParams(), s, netDialer)
+	if s.Dial == nil {
+		s.Dial = netDialer
+	}
+	return create(ctx, dir, passphrase, vault.DefaultParams(), s, s.Dial)
 }
 
-func create(ctx context.Context, dir string, passphrase []byte, params vault.Params, s Setup, d dialer) (*Profile, error) {
+func create(ctx context.Context, dir string, passphrase []byte, params vault.Params, s Setup, d Dialer) (*Profile, error) {
 	if vault.Exists(dir) {
 		return nil, vault.ErrExists
 	}
@@ -70,12 +77,12 @@ func CreateGuest(_ context.Context, dir string, passphrase []byte, name string, 
 	return makeProfile(dir, passphrase, vault.DefaultParams(), keep, &self{Name: name}, netDialer)
 }
 
-func makeProfile(dir string, passphrase []byte, params vault.Params, keep time.Duration, s *self, d dialer) (*Profile, error) {
+func makeProfile(dir string, passphrase []byte, params vault.Params, keep time.Duration, s *self, d Dialer) (*Profile, error) {
 	v, err := vault.Create(dir, passphrase, params, keep)
 	if err != nil {
 		return nil, err
 	}
-	p := &Profile{v: v, dial: d}
+	p := &Profile{v: v, Dial: d}
 	if err := p.update(nil, func(w *work) error { return w.putSelf(s) }); err != nil {
 		v.Close()
 		return nil, err
@@ -95,7 +102,7 @@ func opened(v *vault.Vault, err error) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Profile{v: v, dial: netDialer}, nil
+	return &Profile{v: v, Dial: netDialer}, nil
 }
 
 // Key is the profile's master key, 32 bytes, for a process that keeps it unlocked.

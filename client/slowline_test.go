@@ -40,7 +40,7 @@ const (
 )
 
 // dialer puts the line in front of a dialer. A connection costs a round trip.
-func (l *slowLine) dialer(d dialer) dialer {
+func (l *slowLine) dialer(d Dialer) Dialer {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		far, err := d(ctx, network, address)
 		if err != nil {

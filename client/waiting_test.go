@@ -29,7 +29,7 @@ func TestWhatPeopleWaitFor(t *testing.T) {
 func (w *town) waiting(l *slowLine) {
 	t := w.t
 	k, g := w.couple()
-	slow := func(p *Profile) { p.dial = l.dialer(w.dial) }
+	slow := func(p *Profile) { p.Dial = l.dialer(w.dial) }
 	name := fmt.Sprintf("%g kbit/s, %v", float64(l.bits)/1000, l.round)
 	row := func(what string, took time.Duration) {
 		time.Sleep(time.Minute) // what is still on the line arrives
@@ -104,7 +104,7 @@ func (w *town) waiting(l *slowLine) {
 // waitingForMany is a caseworker who comes back, at last to a full queue.
 func (w *town) waitingForMany(l *slowLine, k, g *Profile, many int, row func(string, time.Duration)) {
 	t := w.t
-	g.dial = w.dial
+	g.Dial = w.dial
 	for i := range many {
 		if _, err := g.Send(t.Context(), "K", fmt.Sprint(i), SendOptions{Urgent: i >= many-16, Wait: time.Hour}); err != nil {
 			t.Fatal(err)
