@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -211,8 +212,8 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 		if time.Since(last) >= pause && time.Since(asked) >= pause {
 			// Another process on this profile may have taken the rest.
 			queues := make([]*subscribed, 0, len(v.handles))
-			for _, q := range v.handles {
-				queues = append(queues, q)
+			for _, handle := range slices.Sorted(maps.Keys(v.handles)) {
+				queues = append(queues, v.handles[handle])
 			}
 			if err := v.subscribe(ctx, queues); err != nil {
 				return err
@@ -266,8 +267,8 @@ func (v *visit) takeBatch(m *protocol.Msg) error {
 	if err != nil {
 		return err
 	}
-	for handle, seqs := range acks {
-		if err := v.conn.ack(handle, seqs); err != nil {
+	for _, handle := range slices.Sorted(maps.Keys(acks)) {
+		if err := v.conn.ack(handle, acks[handle]); err != nil {
 			return err
 		}
 	}

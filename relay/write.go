@@ -121,7 +121,11 @@ func wireMessage(b []byte) (n int) {
 // push seals what the subscriptions have, within their windows. mu is held, but
 // not while the spool is read.
 func (s *session) push() {
-	for _, sub := range s.subs {
+	for handle := range s.last { // in their order, so that none is passed over
+		sub := s.subs[handle+1]
+		if sub == nil {
+			continue
+		}
 		fits := (outLimit - len(s.out) + msgSize) / msgSize
 		if !sub.dirty || fits <= 0 {
 			continue

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"kin/internal/slots"
 )
@@ -89,6 +90,7 @@ func (e *epochs) destroy(n uint32) (gone bool, err error) {
 	if len(at) == 0 {
 		return false, nil
 	}
+	slices.Sort(at)
 	if err := e.slots.Destroy(at...); err != nil {
 		return false, err // tried again at the next sweep
 	}

@@ -1,8 +1,10 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -93,6 +95,12 @@ func (s *Spool) reclaim() error {
 		return nil
 	}
 	return errors.Join(s.syncZeros(), s.free())
+}
+
+// inOrder are the segments, the oldest first: what is done to the disk is done in
+// the same order every time. mu is held.
+func (s *Spool) inOrder() []*segment {
+	return slices.SortedFunc(maps.Values(s.segments), func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
 }
 
 func (s *Spool) addSegment(g *segment) *segment {

@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -46,7 +48,7 @@ func (s *Spool) free() error {
 		waiting[p.segment] = true
 	}
 	var free []*segment
-	for _, g := range s.segments {
+	for _, g := range s.inOrder() {
 		if g != s.open && g != s.spare && g.gone == g.records && !g.dirty && !waiting[g.number] {
 			free = append(free, g)
 		}
@@ -97,7 +99,7 @@ func (s *Spool) deadest() *segment {
 	defer s.mu.Unlock()
 	var used, live int64
 	var worst *segment
-	for _, g := range s.segments {
+	for _, g := range s.inOrder() {
 		if g == s.open || g == s.spare || g.gone == g.records {
 			continue
 		}
@@ -131,6 +133,7 @@ func (s *Spool) move(g *segment) error {
 		}
 	}
 	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b live) int { return cmp.Compare(a.e.salt, b.e.salt) })
 	for len(all) > 0 {
 		var batch []*pending
 		var from []live

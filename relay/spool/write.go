@@ -107,10 +107,7 @@ func (s *Spool) syncZeros() error {
 		s.timer.Stop()
 		s.timer = nil
 	}
-	dirty := make([]*segment, 0, len(s.segments))
-	for _, g := range s.segments {
-		dirty = append(dirty, g)
-	}
+	dirty := s.inOrder()
 	s.mu.Unlock()
 	err := s.writeZeros()
 	for _, g := range dirty {
