@@ -162,7 +162,7 @@ func (w *work) old(c *contact, s *session, seq, highest uint64, envelope []byte)
 			s.owe(w, c, seq) // its receipt may have been lost
 			return nil
 		}
-		return w.forked(c, s, envelope)
+		return w.forked(c, s, seq, envelope)
 	}
 	if seq <= highest && highest-seq < seenWindow && s.Missing.remove(seq) { // else it was told already
 		if err := w.note(c, s, NoteLost, seq); err != nil {
@@ -190,8 +190,11 @@ func (w *work) lateFlight(c *contact, s *session, envelope []byte) error {
 	return w.quarantine(c, envelope)
 }
 
-// forked notes that two devices send as this contact, and tells both sides.
-func (w *work) forked(c *contact, s *session, envelope []byte) error {
+// forked notes that two devices send as this contact, and tells both sides. A receipt
+// that is still due for the number goes to nobody: who gets it may have sent the other
+// envelope.
+func (w *work) forked(c *contact, s *session, seq uint64, envelope []byte) error {
+	s.Due = slices.DeleteFunc(s.Due, func(d due) bool { return d.Seq == seq })
 	if !s.Forked {
 		s.Forked, s.Notice = true, noticeForked
 		if err := w.note(c, s, NoteForked, 0); err != nil {
