@@ -11,15 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
-
 	"kin/client"
+	"kin/client/vault"
 	"kin/protocol"
 )
 
@@ -43,12 +41,6 @@ type person struct {
 	tokens   []token // invites that came
 	invites  int     // that were begun
 	restores int
-}
-
-// token is an invite on its way to a person.
-type token struct {
-	bond *bond
-	text string
 }
 
 // process is the one that runs; nil once the profile is wiped.
@@ -177,7 +169,7 @@ func (p *person) shows(q *process) func([]client.Message) error {
 	}
 }
 
-// expected errors are those that a person can meet without anything being wrong.
+// expect fails on an error that nothing in the town explains.
 func (p *person) expect(what string, err error) {
 	var refusal *protocol.Refusal
 	var refused *client.InviteRefusedError
@@ -186,21 +178,17 @@ func (p *person) expect(what string, err error) {
 		return
 	case errors.As(err, &refused), errors.As(err, &refusal) && refusal.Code.Temporary():
 		return
-	case errors.Is(err, client.ErrStopped) && p.rolled():
+	case p.restored() && !errors.Is(err, vault.ErrDamaged): // an old copy lacks contacts, and has tickets that were used
 		return
 	}
 	p.t.fail("%s: %s: %v", p.name, what, err)
 }
 
-func (p *person) rolled() bool {
+// restored tells whether p went on with an old copy of the profile.
+func (p *person) restored() bool {
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
-	for _, b := range p.bonds {
-		if b.rolled {
-			return true
-		}
-	}
-	return false
+	return p.restores > 0
 }
 
 // act does one thing.
@@ -211,6 +199,9 @@ func (p *person) act() {
 	p.t.mu.Lock()
 	waiting := len(p.tokens) > 0
 	p.t.mu.Unlock()
+	if p.t.copies && p.rng.IntN(6) == 0 {
+		p.restore()
+	}
 	switch n := p.rng.IntN(100); {
 	case waiting && n < 60:
 		p.join()
@@ -238,398 +229,6 @@ func (p *person) act() {
 	if p.process() != nil {
 		p.status(p.process().Profile)
 	}
-}
-
-// rare is what ends connections.
-func (p *person) rare() {
-	switch n := p.rng.IntN(12); {
-	case n < 4:
-		p.remove()
-	case n < 5 && !p.host:
-		p.wipe()
-	case n < 8 && p.t.copies:
-		p.restore()
-	}
-}
-
-func (p *person) invite() {
-	t := p.t
-	t.mu.Lock()
-	var free []*person
-	for _, q := range t.people {
-		if q != p && !q.host && q.process() != nil && p.bonds[q] == nil && !slices.ContainsFunc(q.tokens, func(k token) bool { return k.bond.host == p }) {
-			free = append(free, q)
-		}
-	}
-	t.mu.Unlock()
-	if len(free) == 0 {
-		return
-	}
-	q := free[p.rng.IntN(len(free))]
-	expires := time.Duration(2+p.rng.IntN(40)) * time.Hour
-	t.mu.Lock()
-	p.invites++
-	t.mu.Unlock()
-	var text string
-	_, err := p.try(true, func(c *process) (err error) {
-		text, _, err = c.Invite(c.ctx, q.name, expires)
-		return err
-	})
-	t.note(p.name, "invites %s: %v", q.name, kind(err))
-	t.count("invite")
-	p.expect("invite", err)
-	if err != nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	q.tokens = append(q.tokens, token{&bond{host: p, guest: q, gaps: map[*person]int{}, unread: map[*person]bool{}}, text})
-}
-
-func (p *person) join() {
-	t := p.t
-	t.mu.Lock()
-	k := p.tokens[0]
-	host := k.bond.host
-	label, known := p.labels[host]
-	t.mu.Unlock()
-	if !known {
-		label = host.name
-	}
-	var err error
-	if !p.joined(label, known) {
-		invite, perr := protocol.ParseInvite(k.text)
-		if perr != nil {
-			t.fail("an invite does not parse: %v", perr)
-			return
-		}
-		_, err = p.try(true, func(c *process) error {
-			_, err := c.Join(c.ctx, invite, "", label)
-			return err
-		})
-	}
-	t.note(p.name, "joins %s: %v", host.name, kind(err))
-	t.count("join")
-	p.expect("join", err)
-	done := err == nil || p.joined(label, known)
-	var refused *client.InviteRefusedError
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case done:
-		p.tokens = p.tokens[1:]
-		p.labels[host], host.labels[p] = label, p.name
-		p.bonds[host], host.bonds[p] = k.bond, k.bond
-	case errors.As(err, &refused):
-		t.counts["join refused: "+refused.State]++
-		p.tokens = p.tokens[1:]
-	}
-}
-
-// joined tells whether a join has come to its end: of a contact that p has had
-// before, it makes one that must be accepted.
-func (p *person) joined(label string, known bool) bool {
-	all, err := p.process().Contacts()
-	if err != nil {
-		p.t.fail("%s's contacts: %v", p.name, err)
-	}
-	return slices.ContainsFunc(all, func(c client.Contact) bool {
-		return c.Label == label && c.Joined && (!known || c.MustAccept)
-	})
-}
-
-// friend is somebody that p is connected with.
-func (p *person) friend() (q *person, label string, b *bond) {
-	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
-	var all []*person
-	for _, q := range p.t.people {
-		if p.bonds[q] != nil && p.labels[q] != "" && !slices.ContainsFunc(p.tokens, func(k token) bool { return k.bond.host == q }) {
-			all = append(all, q)
-		}
-	}
-	if len(all) == 0 {
-		return nil, "", nil
-	}
-	q = all[p.rng.IntN(len(all))]
-	return q, p.labels[q], p.bonds[q]
-}
-
-// write sends to somebody, or receives if there is nobody yet.
-func (p *person) write() {
-	q, label, b := p.friend()
-	if q == nil {
-		p.receive(client.ReceiveOptions{})
-		return
-	}
-	r := p.rng
-	o := client.SendOptions{Urgent: r.IntN(6) == 0, QueueOnly: r.IntN(8) == 0,
-		TTL:   []time.Duration{time.Hour, 6 * time.Hour, 24 * time.Hour, 72 * time.Hour, 72 * time.Hour}[r.IntN(5)],
-		Until: []time.Duration{2 * time.Hour, 24 * time.Hour, client.DefaultUntil, client.DefaultUntil}[r.IntN(4)]}
-	if r.IntN(2) == 0 {
-		o.Wait = time.Duration(r.Int64N(int64(time.Minute)))
-	}
-	p.send(b, q, label, o, true)
-}
-
-// send sends a text, and may be killed in it. nil: the profile did not take it.
-func (p *person) send(b *bond, q *person, label string, o client.SendOptions, kill bool) *said {
-	t := p.t
-	s := p.says(b, q, o)
-	var sent client.Sent
-	killed, err := p.try(kill, func(c *process) (err error) {
-		sent, err = c.Send(c.ctx, label, s.body, o)
-		return err
-	})
-	t.note(p.name, "sends %q urgent %v ttl %v until %v: %s %v", first(s.body), o.Urgent, o.TTL, o.Until, sent.State, kind(err))
-	t.count("send")
-	p.expect("send", err)
-	if killed {
-		sent.ID = p.find(label, s.body)
-	}
-	if sent.ID == (uuid.UUID{}) {
-		if errors.Is(err, client.ErrMustAccept) {
-			p.expect("accept", p.process().Accept(label))
-		}
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s.accepted, s.id = true, sent.ID
-	if !killed {
-		s.deadline = sent.Until
-	}
-	return s
-}
-
-// says makes a text, now and then one that takes several envelopes.
-func (p *person) says(b *bond, to *person, o client.SendOptions) *said {
-	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
-	s := &said{n: len(p.t.all), bond: b, from: p, to: to, urgent: o.Urgent, ttl: o.TTL, envelopes: 1, began: time.Now()}
-	s.deadline = s.began.Add(o.Until)
-	s.body = fmt.Sprintf("%d %s to %s.", s.n, p.name, to.name)
-	if p.rng.IntN(10) == 0 {
-		s.envelopes = 2 + p.rng.IntN(2)
-		s.body += strings.Repeat(" And so on.", s.envelopes*1400/11-10)
-	}
-	p.t.all = append(p.t.all, s)
-	p.t.said[s.body] = s
-	return s
-}
-
-// find looks in the profile for a text that a killed process was about to send.
-func (p *person) find(label, body string) (id uuid.UUID) {
-	all, err := p.process().History(label)
-	if err != nil {
-		p.t.fail("%s's history: %v", p.name, err)
-	}
-	for _, m := range all {
-		if m.Direction == client.Out && m.Text == body {
-			id = m.ID
-		}
-	}
-	return id
-}
-
-func (p *person) receive(o client.ReceiveOptions) {
-	began := time.Now()
-	var report client.Report
-	_, err := p.try(true, func(c *process) (err error) {
-		report, err = c.Receive(c.ctx, o, p.shows(c))
-		return err
-	})
-	p.t.note(p.name, "receives %d, queued %d: %v", report.Received, report.Queued, kind(err))
-	p.t.count("receive")
-	p.expect("receive", err)
-	if err == nil && o.Wait == 0 {
-		p.t.got(p, began)
-	}
-}
-
-func (p *person) sync() {
-	_, err := p.try(true, func(c *process) error {
-		report, err := c.Sync(c.ctx, time.Duration(p.rng.IntN(90))*time.Second)
-		p.t.note(p.name, "syncs, queued %d: %v", report.Queued, kind(err))
-		return err
-	})
-	p.t.count("sync")
-	p.expect("sync", err)
-	if err == nil {
-		if _, err := p.process().ShowNew("", p.shows(p.process())); err != nil && !errors.Is(err, client.ErrNoContact) {
-			p.t.fail("%s: show: %v", p.name, err)
-		}
-	}
-}
-
-// follow keeps a conversation open for a while, in which p also sends.
-func (p *person) follow() {
-	long := time.Duration(5+p.rng.IntN(40)) * time.Second // awake, it looks at the profile every two seconds
-	p.try(true, func(c *process) error {
-		ctx, cancel := context.WithTimeout(c.ctx, long)
-		defer cancel()
-		ended := make(chan error)
-		go func() {
-			_, err := c.Receive(ctx, client.ReceiveOptions{Follow: true}, p.shows(c))
-			ended <- err
-		}()
-		err := <-ended
-		p.t.note(p.name, "followed: %v", kind(err))
-		p.t.count("follow")
-		p.expect("follow", err)
-		return err
-	})
-}
-
-func (p *person) cancel() {
-	t := p.t
-	t.mu.Lock()
-	var mine []*said
-	for _, s := range t.all {
-		if s.from == p && s.accepted && !s.delivered && !s.cancelled {
-			mine = append(mine, s)
-		}
-	}
-	if len(mine) == 0 {
-		t.mu.Unlock()
-		return
-	}
-	s := mine[p.rng.IntN(len(mine))]
-	s.cancelled = true
-	t.mu.Unlock()
-	_, err := p.try(true, func(c *process) error {
-		st, err := c.Cancel(c.ctx, s.id)
-		t.note(p.name, "takes back %q: %s %v", first(s.body), st.State, kind(err))
-		return err
-	})
-	t.count("cancel")
-	t.mu.Lock()
-	intact := s.bond.intact()
-	t.mu.Unlock()
-	if intact || !errors.Is(err, client.ErrNoMessage) { // an old copy of the profile may not have it
-		p.expect("cancel", err)
-	}
-}
-
-func (p *person) check() {
-	q, label, b := p.friend()
-	if q == nil || q.process() == nil {
-		return
-	}
-	p.t.mu.Lock()
-	theirs, intact := q.labels[p], b.intact()
-	p.t.mu.Unlock()
-	if !intact {
-		return
-	}
-	mine, _, err := p.process().Digits(label)
-	if err != nil {
-		return // not joined yet
-	}
-	other, _, err := q.process().Digits(theirs)
-	if err != nil {
-		return
-	}
-	p.t.mu.Lock()
-	if mine != other && b.intact() {
-		p.t.violation("%s and %s compare %s and %s", p.name, q.name, mine, other)
-	}
-	p.t.mu.Unlock()
-	p.expect("check", p.process().SetChecked(label))
-	p.t.count("check")
-	p.t.note(p.name, "checks %s", q.name)
-}
-
-func (p *person) rename() {
-	q, label, _ := p.friend()
-	if q == nil {
-		return
-	}
-	to := fmt.Sprintf("%s %c", q.name, 'a'+rune(p.rng.IntN(26)))
-	if to == label {
-		return
-	}
-	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
-	if err := p.process().Rename(label, to); err != nil {
-		p.t.violation("%s renames: %v", p.name, err)
-		return
-	}
-	p.labels[q] = to
-	p.t.counts["rename"]++
-}
-
-func (p *person) remove() {
-	q, label, b := p.friend()
-	if q == nil {
-		return
-	}
-	p.t.mu.Lock()
-	b.broken = true
-	p.t.mu.Unlock()
-	p.remember()
-	err := p.process().Remove(p.process().ctx, label)
-	p.t.note(p.name, "removes %s: %v", q.name, kind(err))
-	p.t.count("remove")
-	p.expect("remove", err)
-	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
-	delete(p.labels, q)
-	delete(p.bonds, q)
-}
-
-func (p *person) wipe() {
-	p.remember()
-	p.t.mu.Lock()
-	for _, b := range p.bonds {
-		b.broken = true
-	}
-	p.tokens = nil
-	p.t.mu.Unlock()
-	p.t.count("wipe")
-	p.t.note(p.name, "wipes")
-	if err := client.Wipe(p.process().dir); err != nil {
-		p.t.fail("%s wipes: %v", p.name, err)
-	}
-	p.process().Close()
-	p.life.Store(nil)
-}
-
-// remember notes what p has had, before it is gone.
-func (p *person) remember() {
-	p.t.mu.Lock()
-	all := slices.Clone(p.t.all)
-	p.t.mu.Unlock()
-	for _, s := range all {
-		if s.to == p && p.has(s) {
-			p.t.mu.Lock()
-			s.committed = true
-			p.t.mu.Unlock()
-		}
-	}
-}
-
-// restore goes on with an older copy of the profile, or makes one.
-func (p *person) restore() {
-	if p.backup == "" {
-		p.backup = p.home()
-		p.copyTo(p.backup)
-		p.t.note(p.name, "copies the profile")
-		return
-	}
-	p.remember()
-	p.t.mu.Lock()
-	p.restores++
-	for _, b := range p.bonds {
-		b.rolled = true
-	}
-	p.t.mu.Unlock()
-	p.t.count("restore")
-	p.t.note(p.name, "goes on with an old copy")
-	p.process().Close()
-	os.RemoveAll(p.process().dir)
-	p.life.Store(p.open(p.backup))
-	p.backup = ""
 }
 
 // kind is an error without what differs from run to run.

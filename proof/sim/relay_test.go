@@ -156,7 +156,7 @@ func (m *machine) status() (relay.Status, bool) {
 	return r.Status(), true
 }
 
-// downtimes are how long a relay is away, the third for a clock that has gone on.
+// downtime is how long the relay is away: seconds, hours or days.
 func downtime(r *rand.Rand) time.Duration {
 	switch r.IntN(12) {
 	case 0:
