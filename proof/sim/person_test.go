@@ -126,7 +126,7 @@ func (p *person) has(s *said) bool {
 // was killed.
 func (p *person) try(kill bool, f func(*process) error) (killed bool, err error) {
 	q := p.process()
-	if !kill || p.rng.IntN(6) > 0 {
+	if !kill || p.rng.IntN(4) > 0 {
 		return false, f(q)
 	}
 	to := p.home()
@@ -142,7 +142,7 @@ func (p *person) try(kill bool, f func(*process) error) (killed bool, err error)
 	if p.rng.IntN(3) == 0 {
 		defer time.AfterFunc(time.Duration(p.rng.Int64N(int64(5*time.Second))), die).Stop()
 	} else {
-		p.line.set(func() { p.line.fuse, p.line.burnt = 1+p.rng.IntN(50), die })
+		p.line.set(func() { p.line.fuse, p.line.burnt = 1+p.rng.IntN(30), die })
 	}
 	err = f(q)
 	p.line.set(func() { p.line.fuse, p.line.burnt = 0, nil })
