@@ -122,14 +122,15 @@ func (w *work) openInvite(c *contact, s *self, expires time.Duration) (*invite, 
 }
 
 // offerInvite makes the invite's queue and puts its bundle at the relay. Keys are
-// stored before the relay hears of them, and the bundle before it is offered.
+// stored before the relay hears of them, and the sealed bundle before it is offered:
+// if the answer is lost, the same bytes are offered again.
 func (p *Profile) offerInvite(ctx context.Context, s *self, who id, inv *invite) error {
 	c, err := dial(ctx, p.Dial, *s.Relay, 0)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	if inv.Bundle == nil {
+	if inv.Blob == nil {
 		if err := c.issue(ctx, s.Grant, inv.Tickets); err != nil {
 			return err
 		}
@@ -141,7 +142,7 @@ func (p *Profile) offerInvite(ctx context.Context, s *self, who id, inv *invite)
 			if err != nil {
 				return err
 			}
-			if i.Bundle == nil {
+			if i.Blob == nil {
 				if err := w.makeBundle(i, s, inv.In); err != nil {
 					return err
 				}
@@ -153,14 +154,10 @@ func (p *Profile) offerInvite(ctx context.Context, s *self, who id, inv *invite)
 			return err
 		}
 	}
-	b, err := ratchet.ParseBundle(inv.Bundle)
-	if err != nil {
-		return err
-	}
 	secrets := ratchet.DeriveInvite(inv.Hash)
 	epoch := c.hello.Limits.Epoch
 	epochs := min((inv.TTL+epoch-1)/epoch, MaxInvite/epoch)
-	if err := c.offer(ctx, inv.In, secrets.Claim, uint32(epochs), secrets.Location, ratchet.SealBundle(b)); err != nil {
+	if err := c.offer(ctx, inv.In, secrets.Claim, uint32(epochs), secrets.Location, inv.Blob); err != nil {
 		return err
 	}
 	return p.update(nil, func(w *work) error {
@@ -169,7 +166,7 @@ func (p *Profile) offerInvite(ctx context.Context, s *self, who id, inv *invite)
 			return err
 		}
 		if !i.Offered {
-			i.Offered = true
+			i.Offered, i.Blob = true, nil
 			i.Expires = endOfEpoch(w.now.Add(epochs*epoch), epoch)
 		}
 		return nil
@@ -213,7 +210,7 @@ func (w *work) makeBundle(i *invite, s *self, q inQueue) error {
 		return err
 	}
 	i.In.Receiver, i.In.Sender = q.Receiver, q.Sender
-	i.Bundle, i.Hash = b.Marshal(), b.Hash()
+	i.Bundle, i.Blob, i.Hash = b.Marshal(), ratchet.SealBundle(b), b.Hash()
 	return nil
 }
 

@@ -133,6 +133,7 @@ type invite struct {
 	Tickets []protocol.ID
 	In      inQueue
 	Bundle  []byte `json:",omitempty"`
+	Blob    []byte `json:",omitempty"` // the bundle, sealed, until the relay has said that it has it
 	Hash    [32]byte
 	Offered bool
 	State   string // the relay's word, or "revoked"
