@@ -36,7 +36,7 @@ func TestClockJumps(t *testing.T) {
 			if jump > 9*365*24*time.Hour && sign < 0 {
 				wrong = time.Date(2000, 1, 1, 0, 30, 0, 0, time.UTC) // as early as a bubble's clock can be
 			}
-			w := &world{r: rand.New(rand.NewPCG(1, 8)), fs: disktest.New()}
+			w := newWorld(rand.New(rand.NewPCG(1, 8)), disktest.New())
 			open := func(t *testing.T) {
 				t.Helper()
 				if err := w.open(); err != nil {
@@ -127,7 +127,7 @@ func (w *world) there(p *promised) bool {
 func TestClockThatIsYearsWrongTakesNothing(t *testing.T) {
 	right := time.Date(2026, 3, 1, 12, 30, 0, 0, time.UTC)
 	for _, years := range []int{-10, 10} {
-		w := &world{r: rand.New(rand.NewPCG(1, 9)), fs: disktest.New()}
+		w := newWorld(rand.New(rand.NewPCG(1, 9)), disktest.New())
 		at(t, right.AddDate(years, 0, 0), func(t *testing.T) {
 			if err := w.open(); err != nil {
 				t.Fatal(err)

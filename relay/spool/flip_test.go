@@ -22,7 +22,7 @@ var flips = flag.Int("flips", 1500, "bits of a spool to flip, each alone; 0 for 
 func TestFlippedBitAnywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
-		w := &world{r: rand.New(rand.NewPCG(1, 7)), fs: disktest.New()}
+		w := newWorld(rand.New(rand.NewPCG(1, 7)), disktest.New())
 		if err := w.open(); err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,8 @@ func owners(raw []byte) (owner map[int][]int, end int, err error) {
 // flipped starts a spool whose segment has another byte, and tells which envelopes
 // are no more.
 func (w *world) flipped(segment string, at int, b byte) (lost []int, err error) {
-	after := &world{r: w.r, fs: w.fs.AfterPowerLoss(w.r), numbers: w.numbers}
+	after := newWorld(w.r, w.fs.AfterPowerLoss(w.r))
+	after.numbers = w.numbers
 	f, err := after.fs.Open(segment)
 	if err != nil {
 		return nil, err

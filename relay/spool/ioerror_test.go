@@ -80,9 +80,9 @@ func (w *world) script(f *fault) error {
 		if err := twice(func() error { return w.spool.Sweep(time.Now()) }); err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
-		w.swept = EpochOf(time.Now(), time.Hour)
+		swept := EpochOf(time.Now(), time.Hour)
 		for _, p := range w.put {
-			p.may = p.may && p.Expiry >= w.swept
+			p.may = p.may && p.Expiry >= swept
 		}
 	}
 	return nil
@@ -103,7 +103,8 @@ func (w *world) expired() {
 
 // found is what a start finds, after a kill or on one of the disks after a power loss.
 func (w *world) found(fs *disktest.FS) error {
-	after := &world{r: w.r, fs: fs, numbers: w.numbers, swept: w.swept, keys: w.keys}
+	after := newWorld(w.r, fs)
+	after.numbers, after.keys = w.numbers, w.keys
 	for _, p := range w.put {
 		p := *p
 		after.put = append(after.put, &p)
@@ -112,7 +113,7 @@ func (w *world) found(fs *disktest.FS) error {
 	if err := after.open(); err != nil {
 		return fmt.Errorf("the spool does not open: %w", err)
 	}
-	return after.check()
+	return after.check(true)
 }
 
 // TestIOErrorAtEveryOperation: whichever operation fails, whoever asked for it is told
@@ -124,7 +125,7 @@ func TestIOErrorAtEveryOperation(t *testing.T) {
 		for n, over := 1, false; !over; n++ {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
-				w := &world{r: rand.New(rand.NewPCG(1, 6)), fs: disktest.New()}
+				w := newWorld(rand.New(rand.NewPCG(1, 6)), disktest.New())
 				defer w.stop()
 				f := &fault{err: fails}
 				w.fs.FailAt(n, fails)

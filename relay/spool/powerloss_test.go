@@ -45,6 +45,10 @@ type world struct {
 	trace []string
 }
 
+func newWorld(r *rand.Rand, fs *disktest.FS) *world {
+	return &world{r: r, fs: fs, woken: map[QueueID]bool{}, read: map[QueueID]uint64{}}
+}
+
 func (w *world) note(format string, args ...any) {
 	w.trace = append(w.trace, fmt.Sprintf("%d: ", w.fs.Ops())+fmt.Sprintf(format, args...))
 }
@@ -398,7 +402,7 @@ func TestPowerLossAtAnyOperation(t *testing.T) {
 	}
 	failed := 0
 	for seed := *firstSeed; images < want && failed < 5; seed++ {
-		w := &world{r: rand.New(rand.NewPCG(seed, 1)), fs: disktest.New(), woken: map[QueueID]bool{}}
+		w := newWorld(rand.New(rand.NewPCG(seed, 1)), disktest.New())
 		var violation error
 		synctest.Test(t, func(*testing.T) {
 			time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
