@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,9 +105,24 @@ func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, labe
 		return err
 	}
 	t.write(a.t("conversation.with", label) + "\n\n")
-	show(past[max(0, len(past)-shownAtFirst):])
-	if _, err := p.ShowNew(label, func([]client.Message) error { return nil }); err != nil { // they stand above
+	first := max(0, len(past)-shownAtFirst)
+	// What is new counts as shown, so all of it is, however much that is.
+	n, err := p.ShowNew(label, func(fresh []client.Message) error {
+		var since []client.Message // came after past was read
+		for _, m := range fresh {
+			if i := slices.IndexFunc(past, func(o client.Message) bool { return o.ID == m.ID && o.Direction == m.Direction }); i >= 0 {
+				first = min(first, i)
+			} else {
+				since = append(since, m)
+			}
+		}
+		return show(append(past[first:], since...))
+	})
+	if err != nil {
 		return err
+	}
+	if n == 0 {
+		show(past[first:])
 	}
 	t.write(a.t("conversation.how") + "\n")
 
