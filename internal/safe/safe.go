@@ -58,7 +58,7 @@ func filter(s string, bound int, lines bool) string {
 		case r == '\t', r == '\u3000': // an ideographic space is two columns wide
 			put(' ')
 			put(' ')
-		case unicode.Is(unicode.Zs, r):
+		case unicode.Is(unicode.Zs, r), r == brailleBlank:
 			put(' ')
 		case Invisible(r), marks > maxMarks:
 		case unicode.IsPrint(r):
@@ -70,25 +70,35 @@ func filter(s string, bound int, lines bool) string {
 	return b.String()
 }
 
-// Invisible tells whether r takes no room on a screen, so that two texts may
-// differ and look alike: zero-width and bidirectional controls, fillers, joiners,
-// variation selectors, tags.
+// brailleBlank is a symbol to Unicode, and a space to those who read it.
+const brailleBlank = '\u2800'
+
+// Invisible tells whether r takes no room on a screen, or leaves it empty without
+// being a space, so that two texts may differ and look alike: zero-width and
+// bidirectional controls, fillers, joiners, variation selectors, tags.
 func Invisible(r rune) bool {
-	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	return r == brailleBlank || unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // JSON rewrites encoded JSON so that control and format characters inside its
-// strings are \u escapes: it may be shown on a terminal, and still means the same.
-// The encoder escaped C0 and replaced what is not UTF-8 already.
+// strings, and combining marks behind the first few in a row, are \u escapes: it may
+// be shown on a terminal, and still means the same. The encoder escaped C0 and
+// replaced what is not UTF-8 already.
 func JSON(encoded []byte) []byte {
 	const hex = "0123456789abcdef"
 	out := make([]byte, 0, len(encoded))
 	unit := func(u rune) {
 		out = append(out, '\\', 'u', hex[u>>12&15], hex[u>>8&15], hex[u>>4&15], hex[u&15])
 	}
+	marks := 0
 	for _, r := range string(encoded) {
+		if unicode.Is(unicode.M, r) {
+			marks++
+		} else {
+			marks = 0
+		}
 		switch {
-		case r == '\n' || unicode.IsGraphic(r) && !Invisible(r):
+		case r == '\n' || unicode.IsPrint(r) && !Invisible(r) && marks <= maxMarks:
 			out = utf8.AppendRune(out, r)
 		case r > 0xffff:
 			unit(0xd800 + (r-0x10000)>>10)

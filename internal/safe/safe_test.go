@@ -24,6 +24,7 @@ func TestFilter(t *testing.T) {
 		{"zero width", "ab\u200b\u200c\u200d\u2060\ufeffcd\u00ad", "abcd", "abcd"},
 		{"line separators", "a\u2028b\u2029c\u0085d\ve\ff", "a\nb\nc\nd\ne\nf", "a b c d e f"},
 		{"fillers", "a\u3164\u115f\uffa0b", "ab", "ab"},
+		{"braille blank", "a\u2800b", "a b", "a b"},
 		{"variation selectors and tags", "a\ufe0f\U000e0101\U000e0041b", "ab", "ab"},
 		{"spaces", "a\u00a0b\u2003c\u3000d", "a b c  d", "a b c  d"},
 		{"marks in a row", "e" + strings.Repeat("\u0301", 50), "e\u0301\u0301\u0301\u0301", "e\u0301\u0301\u0301\u0301"},
@@ -49,6 +50,23 @@ func TestFilterIsBounded(t *testing.T) {
 	}
 	if got := Block(strings.Repeat("x", MaxBlock+50)); utf8.RuneCountInString(got) != MaxBlock+1 {
 		t.Errorf("Block lets %d characters through", utf8.RuneCountInString(got))
+	}
+}
+
+// A thousand marks on one letter paint over the lines around it, in JSON as well.
+func TestCombiningBombInJSON(t *testing.T) {
+	bomb := "e" + strings.Repeat("\u0301", 1000) + "x"
+	encoded, err := json.Marshal(bomb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := JSON(encoded)
+	var got string
+	if err := json.Unmarshal(out, &got); err != nil || got != bomb {
+		t.Fatal("it means something else", err)
+	}
+	if n := strings.Count(string(out), "\u0301"); n > 4 {
+		t.Errorf("%d marks in a row", n)
 	}
 }
 
