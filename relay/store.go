@@ -236,6 +236,10 @@ func (s *store) ids(t protocol.ID, key [32]byte) (receiver, sender protocol.ID) 
 
 func (q *queue) spoolID() spool.QueueID { return spool.QueueID(q.Receiver) }
 
+// day is the beginning of a day in Unix seconds: a time to the second would tell
+// which tickets, and so which queues, were made together.
+func day(t time.Time) int64 { return t.Unix() / 86400 * 86400 }
+
 func today(now time.Time) uint32 { return uint32(max(0, now.Unix()) / 86400) }
 
 // find returns a copy of the record that a map has for an id, and notes the day; it
@@ -326,7 +330,7 @@ func (s *store) newGrant(queues int, life time.Duration, now time.Time) (protoco
 	var id protocol.ID
 	rand.Read(id[:])
 	h := hashOf(id)
-	g := &grant{Name: fmt.Sprintf("%x", h[:4]), Total: queues, Left: queues, Made: now.Unix() / 86400 * 86400, Expires: now.Add(life).Unix()}
+	g := &grant{Name: fmt.Sprintf("%x", h[:4]), Total: queues, Left: queues, Made: day(now), Expires: day(now.Add(life)) + 86400}
 	return id, s.db.Update(func(tx *bbolt.Tx) error { return put(tx, bucketGrants, h[:], g) })
 }
 
@@ -394,7 +398,7 @@ func (s *store) issue(id protocol.ID, hashes [][32]byte, now time.Time) (left in
 			return nil
 		}
 		for _, t := range missing {
-			if err := put(tx, bucketTickets, t[:], &ticket{Expires: now.Add(ticketLife).Unix()}); err != nil {
+			if err := put(tx, bucketTickets, t[:], &ticket{Expires: day(now.Add(ticketLife))}); err != nil {
 				return err
 			}
 		}
