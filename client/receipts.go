@@ -27,6 +27,7 @@ func (s *session) owe(w *work, c *contact, seq uint64) {
 		at = w.now.Add(random.Below(receiptWithin))
 	}
 	s.Due = append(s.Due, due{seq, at})
+	s.Due = s.Due[max(0, len(s.Due)-seenWindow):] // a sender whose queue can't be reached asks for no end of them
 }
 
 // receipts marks what a contact says has come.

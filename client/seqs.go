@@ -9,12 +9,19 @@ type span struct{ From, To uint64 }
 // missing.
 type spans []span
 
+// maxSpans bounds what a contact who skips numbers on purpose can make this profile
+// keep; the oldest run goes.
+const maxSpans = 2048
+
 // add puts in a run that lies behind all others.
 func (s *spans) add(from, to uint64) {
 	if from <= to {
 		*s = append(*s, span{from, to})
 	}
+	s.bound()
 }
+
+func (s *spans) bound() { *s = (*s)[max(0, len(*s)-maxSpans):] }
 
 // count is how many numbers from the first to the last are in.
 func (s spans) count(from, to uint64) int {
@@ -41,6 +48,7 @@ func (s *spans) remove(n uint64) bool {
 			parts = append(parts, span{n + 1, r.To})
 		}
 		*s = slices.Replace(*s, i, i+1, parts...)
+		s.bound()
 		return true
 	}
 	return false
