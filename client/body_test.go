@@ -110,13 +110,36 @@ func TestSpans(t *testing.T) {
 	}
 }
 
+// A contact who skips numbers and names others does not make the profile grow.
+func TestSpansAreBounded(t *testing.T) {
+	var s spans
+	for n := uint64(1); n < 10*maxSpans; n += 4 {
+		s.add(n, n+2)
+		s.remove(n + 1)
+	}
+	if len(s) != maxSpans {
+		t.Errorf("%d spans", len(s))
+	}
+}
+
+func TestReceiptsOwedAreBounded(t *testing.T) {
+	var s session
+	for n := range uint64(3000) {
+		s.owe(&work{now: time.Now()}, &contact{}, n)
+	}
+	if len(s.Due) != seenWindow || s.Due[seenWindow-1].Seq != 2999 {
+		t.Errorf("%d receipts", len(s.Due))
+	}
+}
+
 func TestLabels(t *testing.T) {
-	for _, bad := range []string{"", "  ", "-x", "@x", "a\x1b[31m", "a\u202eb", "a\x00", "\xff", strings.Repeat("x", 65)} {
+	for _, bad := range []string{"", "  ", "-x", "@x", "a\x1b[31m", "a\u202eb", "a\x00", "\xff", strings.Repeat("x", 65),
+		"a\u3164", "\u115f", "a\u2800b", "kin: error: x", "KIN:x", "кіn: x", "ｋｉｎ：x", "Mina · identity checked", "a •b"} {
 		if got, err := cleanLabel(bad); !errors.Is(err, ErrLabel) {
 			t.Errorf("%q is taken as %q", bad, got)
 		}
 	}
-	for in, want := range map[string]string{" K7  aunt ": "K7 aunt", "\u1112\u1161\u11ab": "한", "이모": "이모"} {
+	for in, want := range map[string]string{" K7  aunt ": "K7 aunt", "\u1112\u1161\u11ab": "한", "이모": "이모", "Col·lectiu": "Col·lectiu", "kinga": "kinga"} {
 		if got, err := cleanLabel(in); err != nil || got != want {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}

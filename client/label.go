@@ -8,11 +8,15 @@ import (
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"kin/internal/safe"
 )
 
 const maxLabel = 64 // characters
 
-// cleanLabel is a label as it is kept: NFC, single spaces, nothing invisible.
+// cleanLabel is a label as it is kept: NFC, single spaces, nothing invisible, and
+// nothing that would let it pass, where it is shown, for words of kin's own. A name in
+// an invite becomes a label, so it is an enemy's to choose.
 func cleanLabel(label string) (string, error) {
 	if !utf8.ValidString(label) {
 		return "", fmt.Errorf("%w: %q is not UTF-8", ErrLabel, label)
@@ -22,15 +26,26 @@ func cleanLabel(label string) (string, error) {
 		return "", fmt.Errorf("%w: it needs 1 to %d characters", ErrLabel, maxLabel)
 	}
 	for _, r := range label {
-		if !unicode.IsPrint(r) {
+		if !unicode.IsPrint(r) || safe.Invisible(r) {
 			return "", fmt.Errorf("%w: %q has a character that can't be seen", ErrLabel, label)
 		}
 	}
 	if strings.HasPrefix(label, "-") || strings.HasPrefix(label, "@") {
 		return "", fmt.Errorf("%w: %q must not begin with %q", ErrLabel, label, label[:1])
 	}
+	if strings.HasPrefix(alike.Replace(norm.NFKC.String(foldLabel(label))), "kln:") {
+		return "", fmt.Errorf("%w: %q begins as kin's own lines do", ErrLabel, label)
+	}
+	for i, r := range label {
+		if strings.ContainsRune(dots, r) && (strings.HasSuffix(label[:i], " ") || strings.HasPrefix(label[i+utf8.RuneLen(r):], " ")) {
+			return "", fmt.Errorf("%w: %q: %q must not stand alone", ErrLabel, label, r)
+		}
+	}
 	return label, nil
 }
+
+// dots stand between the parts of a line of kin's: "From X · identity checked".
+const dots = "·•‧∙⋅⸱・･"
 
 // foldLabel is what makes two labels the same contact: NFC, case folded.
 func foldLabel(label string) string {
