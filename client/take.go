@@ -57,15 +57,21 @@ func (w *work) takeFlight(c *contact, i *invite, envelope []byte) (ack bool, err
 		return true, w.quarantine(c, envelope)
 	}
 	b, err := parseBody(plaintext)
-	if err != nil || b.kind != kindFirst || b.seq != 1 || len(b.items.queues) == 0 {
+	if err != nil || b.kind != kindFirst || b.seq != 1 {
 		return true, w.quarantine(c, envelope)
 	}
-	q := b.items.queues[0]
+	// Only a queue at the invite's relay will do: a guest must not choose where this
+	// device connects to.
+	at := slices.IndexFunc(b.items.queues, func(d descriptor) bool { return d.Relay.Fingerprint == i.In.Relay.Fingerprint })
+	if at < 0 {
+		return true, w.quarantine(c, envelope)
+	}
+	q := b.items.queues[at]
 	if _, err := protocol.ParsePublicKey(q.Envelope[:]); err != nil {
 		return true, w.quarantine(c, envelope)
 	}
 	s := &session{ID: newID(), In: i.In, Hash: i.Hash, Flight: flight.ID}
-	s.Out = outQueue{Relay: q.Relay, Sender: q.Sender, Claim: q.Claim, Key: newKey(), Envelope: q.Envelope}
+	s.Out = outQueue{Relay: i.In.Relay, Sender: q.Sender, Claim: q.Claim, Key: newKey(), Envelope: q.Envelope}
 	c.Calls = b.items.name
 	w.step(s, r)
 	if err := w.see(s, 1, envelope, flight.Commitment); err != nil {
@@ -324,14 +330,14 @@ func (w *work) takeText(c *contact, s *session, b *body) error {
 	if err != nil {
 		return err
 	}
-	if r != nil && (r.complete() || r.Session != s.ID || int(b.items.count) != len(r.Parts) || r.Parts[b.items.index] != nil) {
+	if r != nil && (r.complete() || b.kind != kindText || r.Session != s.ID || int(b.items.count) != len(r.Parts) || r.Parts[b.items.index] != nil) {
 		r, b.id = nil, uuid.New() // somebody uses an id twice: show both
 	}
 	fresh := r == nil
 	if fresh {
 		r = &row{ID: b.id, In: true, Checked: c.Checked, Made: b.sent, Received: w.now, Until: b.deadline,
 			Urgent: b.flags&flagUrgent != 0, Session: s.ID}
-		if n := b.items.count; n > 0 {
+		if n := b.items.count; n > 0 && b.kind == kindText {
 			r.Parts = make([][]byte, n)
 		}
 	}
