@@ -53,7 +53,7 @@ func (a *app) receive(ctx context.Context, o client.ReceiveOptions) error {
 			}
 			shown += len(ms)
 			if o.Follow {
-				s.show(a.linesOf(ms))
+				s.show(strings.Join(s.wrapped(a.allLines(ms)), "\n") + "\n")
 				return nil
 			}
 			kept = append(kept, ms...)
@@ -87,8 +87,6 @@ func (a *app) allLines(ms []client.Message) (lines []string) {
 	}
 	return lines
 }
-
-func (a *app) linesOf(ms []client.Message) string { return strings.Join(a.allLines(ms), "\n") + "\n" }
 
 func (a *app) historyCommand() *cobra.Command {
 	c := a.command("history", "CONTACT", exactly(1), func(ctx context.Context, args []string) error {

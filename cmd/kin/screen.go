@@ -56,11 +56,8 @@ func (a *app) page(ctx context.Context, s *screen, lines []string, from int) err
 
 // pages cuts lines into screenfuls, with a line left for the prompt.
 func (a *app) pages(s *screen, lines []string) []string {
-	width, height := s.tty.size()
-	var wrapped []string
-	for _, line := range lines {
-		wrapped = append(wrapped, wrap(line, width-1)...)
-	}
+	_, height := s.tty.size()
+	wrapped := s.wrapped(lines)
 	var pages []string
 	for len(wrapped) > 0 {
 		n := min(height-2, len(wrapped))
@@ -68,6 +65,16 @@ func (a *app) pages(s *screen, lines []string) []string {
 		wrapped = wrapped[n:]
 	}
 	return pages
+}
+
+// wrapped are lines as they fit the screen: left to the terminal, the rest of a long
+// line would begin at its edge, where heads do.
+func (s *screen) wrapped(lines []string) (out []string) {
+	width, _ := s.tty.size()
+	for _, line := range lines {
+		out = append(out, wrap(line, width-1)...)
+	}
+	return out
 }
 
 // turn shows a page and asks for the next until the person closes the screen.
