@@ -14,7 +14,7 @@ import (
 // Malicious people: everything that a contact can write into a message, a name, an
 // invite, into every command, and every byte that kin then says to the oracle.
 //
-//	go test -v -run Hostile ./cmd/kin -args -payloads all
+//	go test -v -run 'Hostile|Oracle|GuestDoesNot' ./cmd/kin -args -payloads all
 
 const partSize = 1400
 

@@ -323,8 +323,8 @@ func (s *theatre) honest(p *client.Profile, text string) {
 	}
 }
 
-// maxMemory of one run, KiB: the passphrase alone takes 64 MiB.
-const maxMemory = 160 << 10
+// maxMemory of one run, KiB: a thousand messages at once, and the vault as it is mapped.
+const maxMemory = 256 << 10
 
 // count is the line that a run prints.
 func (s *theatre) count(fields, values int) {
