@@ -46,7 +46,7 @@ func (w *work) guess(label string) (*contact, error) {
 			found = c
 		}
 	}
-	if found == nil {
+	if found == nil || foldLabel(label) == "" {
 		return nil, err
 	}
 	return found, nil

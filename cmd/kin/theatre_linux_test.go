@@ -45,6 +45,9 @@ const passphrase = "correct horse battery"
 // newTheatre starts a relay that takes many envelopes at once: its limits are not
 // what is tested. The profile is a caseworker's, and unlocked.
 func newTheatre(t *testing.T) *theatre {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: what is judged is a process of its own, which the race detector does not see")
+	}
 	s := &theatre{t: t, home: t.TempDir(), all: *payloadsFlag == "all", commands: map[string]bool{}}
 	var err error
 	if s.relay, err = kinrelay.Open(kinrelay.Config{Dir: t.TempDir(), Unread: 1 << 20, Pace: 1 << 20}); err != nil {
