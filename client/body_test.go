@@ -133,7 +133,7 @@ func TestReceiptsOwedAreBounded(t *testing.T) {
 }
 
 func TestLabels(t *testing.T) {
-	for _, bad := range []string{"", "  ", "-x", "@x", "a\x1b[31m", "a\u202eb", "a\x00", "\xff", strings.Repeat("x", 65),
+	for _, bad := range []string{"", "  ", "-x", "@x", "{x", "a\x1b[31m", "a\u202eb", "a\x00", "\xff", strings.Repeat("x", 65),
 		"a\u3164", "\u115f", "a\u2800b", "kin: error: x", "KIN:x", "кіn: x", "ｋｉｎ：x", "Mina · identity checked", "a •b"} {
 		if got, err := cleanLabel(bad); !errors.Is(err, ErrLabel) {
 			t.Errorf("%q is taken as %q", bad, got)

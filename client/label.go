@@ -30,7 +30,7 @@ func cleanLabel(label string) (string, error) {
 			return "", fmt.Errorf("%w: %q has a character that can't be seen", ErrLabel, label)
 		}
 	}
-	if strings.HasPrefix(label, "-") || strings.HasPrefix(label, "@") {
+	if strings.ContainsAny(label[:1], "-@{") { // an option, a file, an object of --json
 		return "", fmt.Errorf("%w: %q must not begin with %q", ErrLabel, label, label[:1])
 	}
 	if strings.HasPrefix(alike.Replace(norm.NFKC.String(foldLabel(label))), "kln:") {

@@ -296,7 +296,7 @@ var kinEnglish = entries{
 	"err.not-joined":           "this contact has not joined yet",
 	"err.not-joined.hint":      "They take the invite with kin join. Then run kin receive.",
 	"err.label":                "this label can't be used",
-	"err.label.hint":           "1 to 64 visible characters, not beginning with - or @",
+	"err.label.hint":           "1 to 64 visible characters, not beginning with -, @, { or kin:, and no dot between spaces",
 	"err.label-taken":          "a contact has this label, or one that looks like it",
 	"err.label-taken.hint":     "Choose another: two that look alike are easily mixed up.",
 	"err.too-long":             "the text is too long for one message",
