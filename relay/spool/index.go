@@ -90,22 +90,38 @@ func (x *index) waiting(q QueueID) int {
 }
 
 func (x *index) add(q QueueID, e entry) {
-	l := x.queues[q]
-	if l == nil {
+	l, at := x.place(q, e)
+	i := sort.Search(len(l.items), func(i int) bool { return x.slab[l.items[i]].seq > e.seq })
+	l.items = slices.Insert(l.items, i, at)
+}
+
+// load is add without the order, for a start that puts all in order at the end.
+func (x *index) load(q QueueID, e entry) {
+	l, at := x.place(q, e)
+	l.items = append(l.items, at)
+}
+
+// place puts an entry into the slab, and finds or makes its queue.
+func (x *index) place(q QueueID, e entry) (l *queue, at uint32) {
+	if l = x.queues[q]; l == nil {
 		l = &queue{}
 		x.queues[q] = l
 	}
-	var at uint32
+	x.count++
 	if n := len(x.free); n > 0 {
 		at, x.free = x.free[n-1], x.free[:n-1]
 		x.slab[at] = e
-	} else {
-		at = uint32(len(x.slab))
-		x.slab = append(x.slab, e)
+		return l, at
 	}
-	i := sort.Search(len(l.items), func(i int) bool { return x.slab[l.items[i]].seq > e.seq })
-	l.items = slices.Insert(l.items, i, at)
-	x.count++
+	x.slab = append(x.slab, e)
+	return l, uint32(len(x.slab) - 1)
+}
+
+// drop takes an entry out of the slab.
+func (x *index) drop(at uint32) {
+	x.slab[at] = entry{}
+	x.free = append(x.free, at)
+	x.count--
 }
 
 // remove takes a record out; e is not valid afterwards.
@@ -118,9 +134,7 @@ func (x *index) remove(q QueueID, e *entry) {
 	if len(l.items) == 0 {
 		delete(x.queues, q)
 	}
-	x.slab[at] = entry{}
-	x.free = append(x.free, at)
-	x.count--
+	x.drop(at)
 	x.uncache(seq)
 }
 

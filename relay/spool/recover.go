@@ -2,7 +2,13 @@ package spool
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"kin/internal/disk"
 )
@@ -22,11 +28,27 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := s.recoverSegment(filepath.Join(s.Dir, name)); err != nil {
-			return err
-		}
+	// Opening headers takes a processor's time, so many segments are shared out.
+	var all sync.WaitGroup
+	var turn atomic.Int64
+	errs := make([]error, min(runtime.GOMAXPROCS(0), 1+len(names)/8))
+	for w := range errs {
+		all.Go(func() {
+			r := &recovery{Spool: s, buf: make([]byte, boundary)}
+			for errs[w] == nil {
+				i := int(turn.Add(1)) - 1
+				if i >= len(names) {
+					return
+				}
+				errs[w] = r.segment(filepath.Join(s.Dir, names[i]))
+			}
+		})
 	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	s.settle()
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if err := s.syncZeros(); err != nil {
@@ -35,48 +57,92 @@ func (s *Spool) recover() error {
 	return s.free()
 }
 
-// found is a batch that recovery found.
-type found struct {
-	*layout
-	at int64
+// recovery reads one segment after the other.
+type recovery struct {
+	*Spool
+	buf  []byte      // a batch up to its bodies
+	live []recovered // of the segment's present life
+	torn []place     // salts of records that were never acknowledged
 }
 
-func (s *Spool) recoverSegment(name string) error {
-	f, err := s.FS.Open(name)
+type recovered struct {
+	queue QueueID
+	entry
+}
+
+// segment reads a segment. It tries every boundary for a batch, for what lies
+// between may be torn. Batches of an earlier life have a smaller id.
+func (r *recovery) segment(name string) error {
+	f, err := r.FS.Open(name)
 	if err != nil {
 		return err
 	}
-	g := s.addSegment(&segment{file: f, name: name})
+	g := r.addSegment(&segment{file: f, name: name})
 	if g.size, err = f.Size(); err != nil {
 		return err
 	}
-	batches, err := s.scan(g)
-	if err != nil {
-		return err
-	}
-	for _, b := range batches { // batches of an earlier life have a smaller id
-		g.id = max(g.id, b.segment)
-	}
-	var last *found
-	for i := range batches {
-		if batches[i].segment == g.id {
-			last = &batches[i]
+	r.live, r.torn = r.live[:0], nil
+	last, lastLive := int64(-1), 0
+	for at := int64(0); at+boundary <= g.size; {
+		l, err := r.head(g, at)
+		if err != nil {
+			return err
 		}
-	}
-	for i := range batches {
-		b := &batches[i]
-		if b.segment != g.id {
+		if l == nil {
+			at += boundary
 			continue
 		}
-		if err := s.recoverBatch(g, b, b == last); err != nil {
+		bodies, length := l.bodies()
+		if l.segment > g.id {
+			g.id, g.records, g.gone = l.segment, 0, 0
+			r.live = r.live[:0]
+		}
+		if l.segment == g.id {
+			last, lastLive = at, len(r.live)
+			g.end = at + int64(length)
+			r.batch(g, l, at, bodies)
+		}
+		at += int64(length)
+	}
+	g.dirty = true
+	if last >= 0 {
+		r.openBodies(g, lastLive)
+		if err := rewrite(f, last, min(g.end, g.size)-last); err != nil {
+			return err
+		}
+		if err := r.sync(g); err != nil {
 			return err
 		}
 	}
-	g.dirty = true
-	if last == nil {
-		return nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.live {
+		r.index.load(r.live[i].queue, r.live[i].entry)
+		g.live += int64(bodySizes[r.live[i].class])
 	}
-	return rewrite(f, last.at, min(g.end, g.size)-last.at)
+	r.zeros = append(r.zeros, r.torn...)
+	return nil
+}
+
+// head reads a batch up to its bodies, from a boundary; nil if there is none. One
+// read does for a small batch.
+func (r *recovery) head(g *segment, at int64) (*layout, error) {
+	if _, err := g.file.ReadAt(r.buf[:boundary], at); err != nil {
+		return nil, err
+	}
+	l := parseHead(r.buf[:boundary], &r.Key)
+	if l == nil {
+		return nil, nil
+	}
+	end := l.header(len(l.epochs))
+	if end <= boundary || at+int64(end) > g.size {
+		return l, nil
+	}
+	if len(r.buf) < end {
+		r.buf = append(r.buf, make([]byte, end-len(r.buf))...)
+	}
+	_, err := g.file.ReadAt(r.buf[boundary:end], at+boundary)
+	return l, err
 }
 
 // rewrite writes length bytes again as they are.
@@ -89,84 +155,78 @@ func rewrite(f disk.File, at, length int64) error {
 	return err
 }
 
-// scan finds the valid batch headers of a segment, of all its lives. It tries every
-// boundary, for what lies between may be torn.
-func (s *Spool) scan(g *segment) ([]found, error) {
-	var out []found
-	head := make([]byte, align(batchFixed+maxRecords*batchRecord+macSize, boundary))
-	for at := int64(0); at+boundary <= g.size; {
-		b := head[:min(int64(len(head)), g.size-at)]
-		if _, err := g.file.ReadAt(b[:len(magic)], at); err != nil {
-			return nil, err
-		}
-		var l *layout
-		if string(b[:len(magic)]) == magic {
-			if _, err := g.file.ReadAt(b, at); err != nil {
-				return nil, err
-			}
-			l = parseHead(b, &s.Key)
-		}
-		if l == nil {
-			at += boundary
-			continue
-		}
-		out = append(out, found{l, at})
-		_, length := l.bodies()
-		at += int64(length)
-	}
-	return out, nil
-}
+var tombstone [saltSize]byte
 
-// recoverBatch indexes a batch's records: a zeroed salt is a tombstone, an epoch
-// without a key has expired, and what does not open is damaged. Of a segment's
-// last batch, which a crash may have torn, the bodies are opened too.
-func (s *Spool) recoverBatch(g *segment, b *found, last bool) error {
-	n := len(b.epochs)
-	bodies, length := b.bodies()
-	g.end = b.at + int64(length)
+// batch takes a batch's records: a zeroed salt is a tombstone, an epoch without a
+// key has expired, and what does not open is damaged.
+func (r *recovery) batch(g *segment, l *layout, at int64, bodies []int) {
+	n := len(l.epochs)
 	g.records += n
-	head := make([]byte, b.header(n)-b.salt(0))
-	if b.at+int64(b.header(n)) > g.size {
+	if at+int64(l.header(n)) > g.size {
 		g.gone += n
-		return nil
+		return
 	}
-	if _, err := g.file.ReadAt(head, b.at+int64(b.salt(0))); err != nil {
-		return err
-	}
-	var tombstone [saltSize]byte
 	for i := range n {
-		salt := head[i*saltSize:][:saltSize]
-		k := s.epochs.keys[b.epochs[i]]
+		salt := r.buf[l.salt(i):][:saltSize]
+		k := r.epochs.keys[l.epochs[i]]
 		if k == nil || bytes.Equal(salt, tombstone[:]) {
 			g.gone++
 			continue
 		}
-		key := recordKey(&k.key, salt, b.segment, b.number, i)
-		plain, err := openPart(&key, headerNonce, head[n*saltSize+i*sealedHead:][:sealedHead])
+		key := recordKey(&k.key, salt, l.segment, l.number, i)
+		plain, err := openPart(&key, headerNonce, r.buf[l.header(i):][:sealedHead])
 		clear(key[:])
-		p := place{g.number, uint32(b.at) + uint32(b.salt(i))}
 		if err != nil {
-			s.Log.Error("a stored envelope was damaged and is lost")
+			r.Log.Error("a stored envelope was damaged and is lost")
 			g.gone++
 			continue
 		}
-		r := parseRecord(plain)
-		e := entry{id: r.id, place: p, seq: r.seq, body: uint32(b.at) + uint32(bodies[i]), batch: uint32(b.number - b.segment),
-			epoch: r.epoch, index: uint16(i), class: b.classes[i], flags: r.flags}
-		if last {
-			if _, err := s.body(&e); err != nil {
-				g.gone++
-				s.zeros = append(s.zeros, p)
+		h := parseRecord(plain)
+		r.live = append(r.live, recovered{h.queue, entry{id: h.id, place: place{g.number, uint32(at) + uint32(l.salt(i))}, seq: h.seq,
+			body: uint32(at) + uint32(bodies[i]), batch: uint32(l.number - l.segment), epoch: h.epoch, index: uint16(i), class: l.classes[i], flags: h.flags}})
+	}
+}
+
+// openBodies opens the bodies of a segment's last batch, which a crash may have
+// torn. What does not open was never acknowledged.
+func (r *recovery) openBodies(g *segment, from int) {
+	last := r.live[from:]
+	r.live = r.live[:from]
+	for _, e := range last {
+		if _, err := r.body(&e.entry); err != nil {
+			g.gone++
+			r.torn = append(r.torn, e.place)
+			continue
+		}
+		r.live = append(r.live, e)
+	}
+}
+
+// settle puts each queue in order. Of two records with one id, of which one was not
+// yet erased, it keeps one whose body opens.
+func (s *Spool) settle() {
+	x := &s.index
+	seen := map[MessageID]uint32{}
+	for _, l := range x.queues {
+		clear(seen)
+		kept := l.items[:0]
+		for _, i := range l.items {
+			other, twice := seen[x.slab[i].id]
+			if !twice {
+				seen[x.slab[i].id] = i
+				kept = append(kept, i)
 				continue
 			}
+			if _, err := s.body(&x.slab[other]); err != nil {
+				seen[x.slab[i].id] = i
+				kept[slices.Index(kept, other)] = i
+				i = other
+			}
+			s.lost(&x.slab[i])
+			s.zeros = append(s.zeros, x.slab[i].place)
+			x.drop(i)
 		}
-		if s.index.find(r.queue, r.id) != nil { // a copy, of which one was not yet erased
-			g.gone++
-			s.zeros = append(s.zeros, p)
-			continue
-		}
-		s.index.add(r.queue, e)
-		g.live += int64(bodySizes[e.class])
+		l.items = kept
+		slices.SortFunc(l.items, func(a, b uint32) int { return cmp.Compare(x.slab[a].seq, x.slab[b].seq) })
 	}
-	return nil
 }
