@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -60,8 +61,9 @@ func (l *layout) bodySize(i int) int { return bodySizes[l.classes[i]] + chacha20
 // bodies returns the offset of each body, and the batch's length.
 func (l *layout) bodies() (at []int, length int) {
 	off := l.header(len(l.epochs))
-	for i := range l.epochs {
-		at = append(at, off)
+	at = make([]int, len(l.epochs))
+	for i := range at {
+		at[i] = off
 		off += l.bodySize(i)
 	}
 	return at, align(off, boundary)
@@ -81,14 +83,14 @@ func (l *layout) putHead(b []byte, key *[32]byte) {
 		b[at+4] = l.classes[i]
 		at += batchRecord
 	}
-	m := hmac.New(sha256.New, key[:])
+	m := newMAC(key)
 	m.Write(b[:at])
 	m.Sum(b[:at])
 }
 
 // parseHead reads a batch's header from the front of b; nil if there is none. Only
-// what was authenticated is believed.
-func parseHead(b []byte, key *[32]byte) *layout {
+// what was authenticated is believed; m is a MAC under the spool key.
+func parseHead(b []byte, m hash.Hash) *layout {
 	if len(b) < batchFixed || string(b[:8]) != magic {
 		return nil
 	}
@@ -97,16 +99,17 @@ func parseHead(b []byte, key *[32]byte) *layout {
 		return nil
 	}
 	end := batchFixed + count*batchRecord
-	m := hmac.New(sha256.New, key[:])
+	var sum [macSize]byte
+	m.Reset()
 	m.Write(b[:end])
-	if !hmac.Equal(m.Sum(nil), b[end:end+macSize]) {
+	if !hmac.Equal(m.Sum(sum[:0]), b[end:end+macSize]) {
 		return nil
 	}
-	l := &layout{segment: binary.BigEndian.Uint64(b[8:]), number: binary.BigEndian.Uint64(b[16:])}
+	l := &layout{segment: binary.BigEndian.Uint64(b[8:]), number: binary.BigEndian.Uint64(b[16:]), epochs: make([]uint32, count), classes: make([]uint8, count)}
 	for i := range count {
 		at := batchFixed + i*batchRecord
-		l.epochs = append(l.epochs, binary.BigEndian.Uint32(b[at:]))
-		l.classes = append(l.classes, b[at+4])
+		l.epochs[i] = binary.BigEndian.Uint32(b[at:])
+		l.classes[i] = b[at+4]
 		if int(b[at+4]) >= len(bodySizes) {
 			return nil
 		}
@@ -117,17 +120,29 @@ func parseHead(b []byte, key *[32]byte) *layout {
 	return l
 }
 
+func newMAC(key *[32]byte) hash.Hash { return hmac.New(sha256.New, key[:]) }
+
+// macs are MACs under the keys of epochs, while many records are sealed or opened:
+// it costs more to make one than to use it.
+type macs map[uint32]hash.Hash
+
 // recordKey is the key of a record's header and body: HMAC(its epoch's key, salt ‖
 // segment8 ‖ batch8 ‖ index4).
-func recordKey(epochKey *[32]byte, salt []byte, segment, number uint64, index int) [32]byte {
-	m := hmac.New(sha256.New, epochKey[:])
-	m.Write(salt)
+func (m macs) recordKey(epoch uint32, epochKey *[32]byte, salt []byte, segment, number uint64, index int) (key [32]byte) {
+	h := m[epoch]
+	if h == nil {
+		h = newMAC(epochKey)
+		m[epoch] = h
+	}
+	h.Reset()
+	h.Write(salt)
 	var b [20]byte
 	binary.BigEndian.PutUint64(b[:], segment)
 	binary.BigEndian.PutUint64(b[8:], number)
 	binary.BigEndian.PutUint32(b[16:], uint32(index))
-	m.Write(b[:])
-	return [32]byte(m.Sum(nil))
+	h.Write(b[:])
+	h.Sum(key[:0])
+	return key
 }
 
 // Nonces of a record's two parts; each key seals one of each.

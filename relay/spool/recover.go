@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"hash"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -34,7 +35,7 @@ func (s *Spool) recover() error {
 	errs := make([]error, min(runtime.GOMAXPROCS(0), 1+len(names)/8))
 	for w := range errs {
 		all.Go(func() {
-			r := &recovery{Spool: s, buf: make([]byte, boundary)}
+			r := &recovery{Spool: s, heads: newMAC(&s.Key), macs: macs{}, buf: make([]byte, boundary)}
 			for errs[w] == nil {
 				i := int(turn.Add(1)) - 1
 				if i >= len(names) {
@@ -60,9 +61,11 @@ func (s *Spool) recover() error {
 // recovery reads one segment after the other.
 type recovery struct {
 	*Spool
-	buf  []byte      // a batch up to its bodies
-	live []recovered // of the segment's present life
-	torn []place     // salts of records that were never acknowledged
+	heads hash.Hash // under the spool key
+	macs  macs
+	buf   []byte      // a batch up to its bodies
+	live  []recovered // of the segment's present life
+	torn  []place     // salts of records that were never acknowledged
 }
 
 type recovered struct {
@@ -130,7 +133,7 @@ func (r *recovery) head(g *segment, at int64) (*layout, error) {
 	if _, err := g.file.ReadAt(r.buf[:boundary], at); err != nil {
 		return nil, err
 	}
-	l := parseHead(r.buf[:boundary], &r.Key)
+	l := parseHead(r.buf[:boundary], r.heads)
 	if l == nil {
 		return nil, nil
 	}
@@ -173,7 +176,7 @@ func (r *recovery) batch(g *segment, l *layout, at int64, bodies []int) {
 			g.gone++
 			continue
 		}
-		key := recordKey(&k.key, salt, l.segment, l.number, i)
+		key := r.macs.recordKey(l.epochs[i], &k.key, salt, l.segment, l.number, i)
 		plain, err := openPart(&key, headerNonce, r.buf[l.header(i):][:sealedHead])
 		clear(key[:])
 		if err != nil {

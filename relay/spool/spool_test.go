@@ -598,7 +598,7 @@ func FuzzBatchHeader(f *testing.F) {
 	l.putHead(b, &key)
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		l := parseHead(b, &key)
+		l := parseHead(b, newMAC(&key))
 		if l == nil {
 			return
 		}

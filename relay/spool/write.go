@@ -278,6 +278,7 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 	rand.Read(b[l.salt(0):l.salt(n)])
 	entries := make([]entry, n)
 	seal := func(from, to int) {
+		m := macs{}
 		for i := from; i < to; i++ {
 			p := batch[i]
 			r := record{p.queue, p.seq, p.ID, p.Expiry, 0}
@@ -288,7 +289,7 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 				r.flags = flagUrgent
 			}
 			salt := l.salt(i)
-			k := recordKey(&keys[i].key, b[salt:salt+saltSize], l.segment, l.number, i)
+			k := m.recordKey(p.Expiry, &keys[i].key, b[salt:salt+saltSize], l.segment, l.number, i)
 			sealPart(b[l.header(i):], &k, headerNonce, r.marshal())
 			sealPart(b[bodies[i]:], &k, bodyNonce, p.Body)
 			clear(k[:])
@@ -327,7 +328,7 @@ func (s *Spool) body(e *entry) ([]byte, error) {
 	if _, err := g.file.ReadAt(sealed, int64(e.body)); err != nil {
 		return nil, err
 	}
-	key := recordKey(&epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
+	key := macs{}.recordKey(e.epoch, &epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
 	defer clear(key[:])
 	return openPart(&key, bodyNonce, sealed)
 }
