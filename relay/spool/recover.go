@@ -51,8 +51,9 @@ func (s *Spool) recover() error {
 	}
 	s.settle()
 	s.writing.Lock()
-	defer s.writing.Unlock()
-	if err := s.syncZeros(); err != nil {
+	err = s.syncZeros()
+	s.writing.Unlock()
+	if err != nil {
 		return err
 	}
 	return s.free()

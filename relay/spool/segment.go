@@ -2,7 +2,6 @@ package spool
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -94,7 +93,9 @@ func (s *Spool) reclaim() error {
 	if !gone {
 		return nil
 	}
-	return errors.Join(s.syncZeros(), s.free())
+	err := s.syncZeros()
+	s.keepSpare(s.empty())
+	return err
 }
 
 // inOrder are the segments, the oldest first: what is done to the disk is done in

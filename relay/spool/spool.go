@@ -97,7 +97,9 @@ type Spool struct {
 	Config
 	writer sync.WaitGroup
 
-	// writing is held for a commit, a sweep and a compaction; it guards the
+	sweeping sync.Mutex // held for a sweep, and taken before writing
+
+	// writing is held for a commit, and for each step of a sweep; it guards the
 	// segments' ends and is taken before mu.
 	writing sync.Mutex
 	open    *segment // the segment that is written; nil before the first batch
@@ -359,6 +361,8 @@ func (s *Spool) Flush() error {
 
 // Close commits what waits and closes the files.
 func (s *Spool) Close() error {
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()

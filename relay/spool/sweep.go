@@ -14,9 +14,12 @@ func (s *Spool) Sweep(now time.Time) error {
 	if now.Before(firstTime) {
 		return ErrClock
 	}
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	s.writing.Lock()
-	defer s.writing.Unlock()
-	return errors.Join(s.expire(EpochOf(now, s.Epoch)), s.syncZeros(), s.free(), s.compact())
+	err := errors.Join(s.expire(EpochOf(now, s.Epoch)), s.syncZeros())
+	s.writing.Unlock()
+	return errors.Join(err, s.free(), s.compact())
 }
 
 // expire destroys the keys of the epochs before n, and forgets their records.
@@ -38,48 +41,67 @@ func (s *Spool) expire(n uint32) error {
 	return err
 }
 
-// free gives back the segments whose records are all gone and whose overwritten
-// salts are synced: one is kept for a new life, the others are unlinked. writing is
-// held.
-func (s *Spool) free() error {
+// empty lists the segments whose records are all gone and whose overwritten salts
+// are synced. writing is held.
+func (s *Spool) empty() []*segment {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	waiting := map[uint32]bool{} // for their salts to be overwritten
 	for _, p := range s.zeros {
 		waiting[p.segment] = true
 	}
-	var free []*segment
+	var empty []*segment
 	for _, g := range s.inOrder() {
 		if g != s.open && g != s.spare && g.gone == g.records && !g.dirty && !waiting[g.number] {
-			free = append(free, g)
+			empty = append(empty, g)
 		}
 	}
-	s.mu.Unlock()
-	for _, g := range free {
-		if s.spare == nil && g.size >= s.SegmentSize {
-			s.spare = g
-			continue
-		}
-		if err := s.remove(g); err != nil {
-			return err
-		}
-	}
-	return nil
+	return empty
 }
 
-func (s *Spool) remove(g *segment) error {
-	if err := s.FS.Remove(g.name); err != nil {
-		return err
+// keepSpare keeps one of the empty segments for a new life, and returns the others.
+// writing is held.
+func (s *Spool) keepSpare(empty []*segment) []*segment {
+	i := slices.IndexFunc(empty, func(g *segment) bool { return g.size >= s.SegmentSize })
+	if s.spare != nil || i < 0 {
+		return empty
 	}
+	s.spare = empty[i]
+	return slices.Delete(empty, i, i+1)
+}
+
+// free unlinks the empty segments, but for a spare. Nobody waits meanwhile, for it
+// may take long.
+func (s *Spool) free() error {
+	s.writing.Lock()
+	empty := s.keepSpare(s.empty())
 	s.mu.Lock()
-	delete(s.segments, g.number)
+	for _, g := range empty {
+		delete(s.segments, g.number)
+	}
 	s.mu.Unlock()
-	g.reading.Lock()
-	defer g.reading.Unlock()
-	return errors.Join(g.file.Close(), s.FS.SyncDir(s.Dir))
+	s.writing.Unlock()
+	if len(empty) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, g := range empty {
+		if err := s.FS.Remove(g.name); err != nil {
+			errs = append(errs, err)
+			s.mu.Lock()
+			s.segments[g.number] = g // tried again
+			s.mu.Unlock()
+			continue
+		}
+		g.reading.Lock()
+		errs = append(errs, g.file.Close())
+		g.reading.Unlock()
+	}
+	return errors.Join(append(errs, s.FS.SyncDir(s.Dir))...)
 }
 
 // compact copies the live records of the deadest segments to the end, while more
-// than half of what the closed ones hold is dead. writing is held.
+// than half of what the closed ones take is dead. sweeping is held.
 func (s *Spool) compact() error {
 	for {
 		g := s.deadest()
@@ -93,8 +115,10 @@ func (s *Spool) compact() error {
 }
 
 // deadest is the closed segment with the smallest live share, if more than half of
-// all closed ones' bytes are dead. Those in which nothing lives wait for free.
+// what all closed ones take is not live. Those in which nothing lives wait for free.
 func (s *Spool) deadest() *segment {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var used, live int64
@@ -103,71 +127,104 @@ func (s *Spool) deadest() *segment {
 		if g == s.open || g == s.spare || g.gone == g.records {
 			continue
 		}
-		used += g.end
+		used += g.size
 		live += g.live
-		if worst == nil || float64(g.live)/float64(g.end) < float64(worst.live)/float64(worst.end) {
+		if worst == nil || float64(g.live)/float64(g.size) < float64(worst.live)/float64(worst.size) {
 			worst = g
 		}
 	}
-	if worst == nil || live*2 >= used || worst.live*2 >= worst.end {
+	if live*2 >= used {
 		return nil
 	}
 	return worst
 }
 
+// living is a record that is moved.
+type living struct {
+	queue QueueID
+	entry
+}
+
+// moveBytes is how much is moved at a time; the others' turn comes between.
+const moveBytes = 512 << 10
+
 // move reseals a segment's live records at the end of the log. Only when the copies
 // are durable are the old salts overwritten and synced, and only then is the file
 // freed.
 func (s *Spool) move(g *segment) error {
-	type live struct {
-		q QueueID
-		e entry
+	all := s.living(g)
+	for len(all) > 0 {
+		var batch []*pending
+		var from []living
+		for len(all) > 0 {
+			a := all[0]
+			body, err := s.body(&a.entry)
+			if err != nil {
+				s.damaged(a.queue, &a.entry)
+				all = all[1:]
+				continue
+			}
+			more := append(batch, &pending{queue: a.queue, seq: a.seq, Put: Put{ID: a.id, Expiry: a.epoch, Urgent: a.urgent(), Body: body}})
+			if batchOf(more, min(moveBytes, int(s.SegmentSize))) < len(more) {
+				break
+			}
+			batch, from, all = more, append(from, a), all[1:]
+		}
+		if err := s.replace(from, batch); err != nil {
+			return err
+		}
 	}
-	var all []live
+	s.writing.Lock()
+	err := s.syncZeros()
+	s.writing.Unlock()
+	return errors.Join(err, s.free())
+}
+
+// living lists a segment's records, in the order in which they lie there.
+func (s *Spool) living(g *segment) []living {
+	var all []living
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := 0
 	for q, l := range s.index.queues {
 		for _, i := range l.items {
 			if e := s.index.slab[i]; e.segment == g.number {
-				all = append(all, live{q, e})
+				all = append(all, living{q, e})
 			}
+		}
+		if seen += len(l.items); seen > 1000 {
+			seen = 0
+			s.mu.Unlock() // the others' turn
+			s.mu.Lock()
 		}
 	}
-	s.mu.Unlock()
-	slices.SortFunc(all, func(a, b live) int { return cmp.Compare(a.e.salt, b.e.salt) })
-	for len(all) > 0 {
-		var batch []*pending
-		var from []live
-		for len(all) > 0 && len(batch) < 16 {
-			a := all[0]
-			all = all[1:]
-			body, err := s.body(&a.e)
-			if err != nil {
-				s.damaged(a.q, &a.e)
-				continue
-			}
-			from = append(from, a)
-			batch = append(batch, &pending{queue: a.q, seq: a.e.seq, Put: Put{ID: a.e.id, Expiry: a.e.epoch, Urgent: a.e.urgent(), Body: body}})
-		}
-		if len(batch) == 0 {
+	slices.SortFunc(all, func(a, b living) int { return cmp.Compare(a.salt, b.salt) })
+	return all
+}
+
+// replace writes copies of records, and has the old ones erased.
+func (s *Spool) replace(old []living, copies []*pending) error {
+	if len(old) == 0 {
+		return nil
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	entries, err := s.append(copies)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, a := range old {
+		e := s.index.at(a.queue, a.seq)
+		if e == nil || e.place != a.place { // collected meanwhile
+			s.lost(&entries[i])
+			s.zero(entries[i].place)
 			continue
 		}
-		entries, err := s.append(batch)
-		if err != nil {
-			return err
-		}
-		s.mu.Lock()
-		for i, a := range from {
-			e := s.index.at(a.q, a.e.seq)
-			if e == nil || e.place != a.e.place { // collected meanwhile
-				s.lost(&entries[i])
-				s.zero(entries[i].place)
-				continue
-			}
-			s.lost(e)
-			s.zero(e.place)
-			*e = entries[i]
-		}
-		s.mu.Unlock()
+		s.lost(e)
+		s.zero(e.place)
+		*e = entries[i]
 	}
-	return errors.Join(s.syncZeros(), s.free())
+	return nil
 }
