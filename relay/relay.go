@@ -194,12 +194,13 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		http.Error(w, "Too many connections. Try again in a minute.", http.StatusServiceUnavailable)
 		return
 	}
-	ws, err := r.upgrader.Upgrade(w, q, nil)
+	taken := &onWire{ResponseWriter: w}
+	ws, err := r.upgrader.Upgrade(taken, q, nil)
 	if err != nil {
 		r.dismiss(prefix, true)
 		return
 	}
-	s := newSession(r, ws, prefix)
+	s := newSession(r, ws, taken.wire, prefix)
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()

@@ -20,6 +20,7 @@ const (
 	outLimit     = 32 << 10 // sealed bytes that wait for the writer; above, the reader waits and no MSG is added
 	freeRate     = 20       // commands a second without a queue's key
 	freeBurst    = 100
+	deadNoted    = time.Second
 )
 
 // session is one connection. Its reader runs from the beginning to the end, in one
@@ -28,6 +29,7 @@ type session struct {
 	// Static.
 	relay  *Relay
 	ws     *websocket.Conn
+	wire   *wire // below ws; nil for TLS
 	prefix prefix
 	minute *minute
 	ping   *time.Timer
@@ -38,6 +40,7 @@ type session struct {
 	number    uint64 // of the last command
 	proofKeys map[[32]byte]*protocol.ProofKey
 	free      *rate.Limiter
+	noted     time.Time // when the read deadline was set
 
 	mu      sync.Mutex // guards what follows
 	room    *sync.Cond
@@ -48,8 +51,8 @@ type session struct {
 	last    uint16 // handle
 }
 
-func newSession(r *Relay, ws *websocket.Conn, p prefix) *session {
-	s := &session{relay: r, ws: ws, prefix: p, subs: map[uint16]*subscription{}, proofKeys: map[[32]byte]*protocol.ProofKey{}}
+func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
+	s := &session{relay: r, ws: ws, wire: w, prefix: p, subs: map[uint16]*subscription{}, proofKeys: map[[32]byte]*protocol.ProofKey{}}
 	s.room = sync.NewCond(&s.mu)
 	return s
 }
@@ -59,10 +62,12 @@ func (s *session) run() { s.goOn(s.begin()) }
 
 // goOn waits for the next websocket message in a new goroutine, or ends the session.
 // Most connections wait most of the time, and a goroutine that has only waited keeps
-// a small stack.
+// a small stack. What is here already is carried out first.
 func (s *session) goOn(err error) {
+	for err == nil && s.wire.more() {
+		err = s.message()
+	}
 	if err == nil {
-		s.ws.SetReadDeadline(time.Now().Add(deadAfter))
 		go s.wait()
 		return
 	}
@@ -74,13 +79,21 @@ func (s *session) goOn(err error) {
 	s.end()
 }
 
-// wait carries out one websocket message.
-func (s *session) wait() {
-	r, err := s.next()
-	if err == nil {
-		err = s.frames(r)
+// wait carries out the next websocket message.
+func (s *session) wait() { s.goOn(s.message()) }
+
+// message carries out one websocket message. The other side has to say something
+// again and again; to note each time would cost more than it tells.
+func (s *session) message() error {
+	if now := time.Now(); now.Sub(s.noted) > deadNoted {
+		s.ws.SetReadDeadline(now.Add(deadAfter))
+		s.noted = now
 	}
-	s.goOn(err)
+	r, err := s.next()
+	if err != nil {
+		return err
+	}
+	return s.frames(r)
 }
 
 // end frees everybody who waits for this session.
