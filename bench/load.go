@@ -4,15 +4,13 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
+	"encoding/hex"
 	"fmt"
 	"io"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/gorilla/websocket"
 
+	"kin/bench/gauge"
 	"kin/protocol"
 )
 
@@ -27,9 +25,9 @@ type client struct {
 	out   []byte
 }
 
-func dial(s *server) (*client, error) {
+func dial(kind string, a gauge.Announced) (*client, error) {
 	d := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10}
-	ws, _, err := d.Dial("ws://"+s.Address, nil)
+	ws, _, err := d.Dial("ws://"+a.Address, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -38,11 +36,15 @@ func dial(s *server) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, link, h, err := protocol.Connect(hello, s.Fingerprint)
+	var fp protocol.Fingerprint
+	if _, err := hex.Decode(fp[:], []byte(a.Key)); err != nil {
+		return nil, err
+	}
+	answer, link, h, err := protocol.Connect(hello, fp)
 	if err != nil {
 		return nil, err
 	}
-	if c.hello = h; s.kind != "bare" {
+	if c.hello = h; kind != "bare" {
 		c.link, c.sid = link, link.SID
 	}
 	rand.Read(c.corr[:16])
@@ -125,22 +127,23 @@ func ask[A protocol.Answer](c *client, cmd protocol.Command) (a A, err error) {
 // pair is a sender and its receiver.
 type pair struct {
 	from, to *client
-	sender   protocol.ID
+	put      protocol.Put
 	key      *protocol.ProofKey
 	handle   uint16
 }
 
-func newPair(s *server, i int) (*pair, error) {
+func newPair(kind string, a gauge.Announced, i int) (gauge.Pair, error) {
 	p := &pair{}
 	var err error
-	if p.to, err = dial(s); err != nil {
+	if p.to, err = dial(kind, a); err != nil {
 		return nil, err
 	}
-	if p.from, err = dial(s); err != nil {
+	if p.from, err = dial(kind, a); err != nil {
 		return nil, err
 	}
-	if s.kind == "kin" {
-		return p, p.meet(s)
+	p.put.Class = 3
+	if kind == "kin" {
+		return p, p.meet(a)
 	}
 	name := binary.BigEndian.AppendUint64(nil, uint64(i))
 	for _, x := range []struct {
@@ -159,8 +162,8 @@ func newPair(s *server, i int) (*pair, error) {
 }
 
 // newQueue makes a queue that the holder of claim may send to.
-func (c *client) newQueue(s *server, claim [32]byte) (*protocol.IDs, *protocol.ProofKey, error) {
-	grant, err := protocol.ParseGrant(s.Grant)
+func (c *client) newQueue(a gauge.Announced, claim [32]byte) (*protocol.IDs, *protocol.ProofKey, error) {
+	grant, err := protocol.ParseGrant(a.Grant)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -201,11 +204,14 @@ func (c *client) subscribe(receiver protocol.ID, key *protocol.ProofKey) (uint16
 }
 
 // meet makes the pair's queue and registers the sender.
-func (p *pair) meet(s *server) error {
+func (p *pair) meet(a gauge.Announced) error {
 	var claim [32]byte
 	rand.Read(claim[:])
-	ids, mine, err := p.to.newQueue(s, claim)
+	ids, mine, err := p.to.newQueue(a, claim)
 	if err != nil {
+		return err
+	}
+	if p.handle, err = p.to.subscribe(ids.Receiver, mine); err != nil {
 		return err
 	}
 	own, err := ecdh.X25519().GenerateKey(rand.Reader)
@@ -215,110 +221,62 @@ func (p *pair) meet(s *server) error {
 	if p.key, err = protocol.NewProofKey(own, p.from.hello.RA); err != nil {
 		return err
 	}
-	p.sender = ids.Sender
-	f := &protocol.First{Corr: p.from.number(), Sender: p.sender, Claim: claim, Key: [32]byte(own.PublicKey().Bytes()), Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
+	p.put.Sender = ids.Sender
+	f := &protocol.First{Corr: p.from.number(), Sender: ids.Sender, Claim: claim, Key: [32]byte(own.PublicKey().Bytes()), Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
 	f.Proof = p.key.Prove(p.from.sid, f.Corr, f.SignedBytes())
-	if _, err := ask[*protocol.OK](p.from, f); err != nil {
+	if _, err = ask[*protocol.OK](p.from, f); err != nil {
 		return err
 	}
-	p.handle, err = p.to.subscribe(ids.Receiver, mine)
+	for got := 0; got == 0 && err == nil; { // what came with it is not the load's
+		err = p.Receive(func([]byte) { got++ })
+	}
 	return err
 }
 
-// outstanding is how many PUTs a sender has under way.
-const outstanding = 16
-
-// send keeps PUTs under way until the connection ends.
-func (p *pair) send() error {
-	put := &protocol.Put{Sender: p.sender, Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
-	rand.Read(put.Envelope)
-	for free := outstanding; ; {
-		for ; free > 0; free-- {
-			put.Corr = p.from.number()
-			copy(put.Message[:], put.Corr[8:])
-			if p.key != nil {
-				put.Proof = p.key.Prove(p.from.sid, put.Corr, put.SignedBytes())
-			}
-			p.from.queue(protocol.TypePut, put.Body())
+// Put sends messages in as few websocket messages as they take.
+func (p *pair) Put(messages [][]byte) error {
+	for _, m := range messages {
+		p.put.Corr, p.put.Envelope = p.from.number(), m
+		copy(p.put.Message[:], p.put.Corr[8:])
+		if p.key != nil {
+			p.put.Proof = p.key.Prove(p.from.sid, p.put.Corr, p.put.SignedBytes())
 		}
-		if err := p.from.flush(); err != nil {
-			return err
-		}
-		err := p.from.read(func(f protocol.Frame) error {
-			if f.Type != protocol.TypeOK {
-				a, _ := protocol.ParseAnswer(f)
-				return fmt.Errorf("a PUT was answered %T %v", a, a)
-			}
-			free++
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+		p.from.queue(protocol.TypePut, p.put.Body())
 	}
+	return p.from.flush()
 }
 
-// receive counts what comes and acknowledges it, a websocket message at a time.
-func (p *pair) receive(count *atomic.Int64) error {
-	for {
-		ack := &protocol.Ack{Handle: p.handle}
-		err := p.to.read(func(f protocol.Frame) error {
-			if f.Type == protocol.TypeMsg {
-				ack.Sequences = append(ack.Sequences, binary.BigEndian.Uint64(f.Body[2:]))
-				count.Add(1)
-			}
-			return nil
-		})
-		if err == nil && len(ack.Sequences) > 0 {
-			p.to.queue(ack.Type(), ack.Body())
-			err = p.to.flush()
+// Answered counts OKs.
+func (p *pair) Answered() (n int, err error) {
+	err = p.from.read(func(f protocol.Frame) error {
+		if f.Type != protocol.TypeOK {
+			a, _ := protocol.ParseAnswer(f)
+			return fmt.Errorf("a PUT was answered %T %v", a, a)
 		}
-		if err != nil {
-			return err
-		}
-	}
+		n++
+		return nil
+	})
+	return n, err
 }
 
-// result is one measurement.
-type result struct {
-	rate float64       // messages a second
-	cpu  time.Duration // of the server, a message
+// Receive takes a websocket message's MSGs and acknowledges them.
+func (p *pair) Receive(f func(message []byte)) error {
+	ack := &protocol.Ack{Handle: p.handle}
+	err := p.to.read(func(frame protocol.Frame) error {
+		if frame.Type == protocol.TypeMsg {
+			ack.Sequences = append(ack.Sequences, binary.BigEndian.Uint64(frame.Body[2:]))
+			f(frame.Body[len(frame.Body)-protocol.EnvelopeSize:])
+		}
+		return nil
+	})
+	if err == nil && len(ack.Sequences) > 0 {
+		p.to.queue(ack.Type(), ack.Body())
+		err = p.to.flush()
+	}
+	return err
 }
 
-func measure(kind string, span time.Duration, pairs int) (result, error) {
-	s, err := start(kind)
-	if err != nil {
-		return result{}, err
-	}
-	defer s.stop()
-	var count atomic.Int64
-	var all sync.WaitGroup
-	failed := make(chan error, 2*pairs)
-	var ends []*client
-	for i := range pairs {
-		p, err := newPair(s, i)
-		if err != nil {
-			return result{}, fmt.Errorf("%s: %w", kind, err)
-		}
-		ends = append(ends, p.from, p.to)
-		all.Go(func() { failed <- p.send() })
-		all.Go(func() { failed <- p.receive(&count) })
-	}
-	time.Sleep(span / 3)
-	from, cpu, begun := count.Load(), s.cpu(), time.Now()
-	time.Sleep(span)
-	n, cpu, took := count.Load()-from, s.cpu()-cpu, time.Since(begun)
-	select {
-	case err := <-failed:
-		return result{}, fmt.Errorf("%s: %w", kind, err)
-	default:
-	}
-	for _, c := range ends {
-		c.ws.Close()
-	}
-	all.Wait()
-	if n == 0 {
-		return result{}, errors.New(kind + ": nothing arrived")
-	}
-	return result{float64(n) / took.Seconds(), cpu / time.Duration(n)}, nil
+func (p *pair) Close() {
+	p.from.ws.Close()
+	p.to.ws.Close()
 }

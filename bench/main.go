@@ -1,10 +1,14 @@
-// Bench measures Kin's relay through real websockets beside floors of our own, in
-// one run on one machine, and prints ratios.
+// Bench measures Kin's relay through real websockets, in one run on one machine,
+// beside floors of our own and beside what one would use instead, and prints ratios.
 //
-//	go run . relay    durable PUT → MSG → ACK of 4 KiB envelopes by 64 pairs
+//	go run . relay    durable PUT → MSG → ACK of 4 KiB envelopes by 64 pairs, and the floors
 //	go run . idle     memory of 10,000 idle connections
+//	go run . start    start of a relay with a million envelopes stored
+//	go run . peers    all of this beside DERP, NATS JetStream, Mosquitto and Redis
 //
-// The server is always a process of its own; the load is this one.
+// Every server is a process of its own, and so is every load. The peers are built
+// from peers/, a module of its own; Mosquitto and Redis are Debian's, and installed
+// if they are not there.
 package main
 
 import (
@@ -12,31 +16,35 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"kin/bench/gauge"
 )
 
+// options are how long and how much.
+type options struct {
+	rounds, pairs, rate, connections, stored int
+	span                                     time.Duration
+}
+
 func main() {
+	gauge.Child(kinds())
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: bench relay|idle [flags]")
+		fmt.Fprintln(os.Stderr, "usage: bench relay|idle|start|peers [flags]")
 		os.Exit(2)
 	}
 	f := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
-	var err error
-	switch os.Args[1] {
-	case "relay":
-		rounds := f.Int("rounds", 5, "interleaved rounds")
-		span := f.Duration("for", 3*time.Second, "length of a measurement")
-		pairs := f.Int("pairs", 64, "senders, each with a receiver")
-		f.Parse(os.Args[2:])
-		err = throughput(*rounds, *span, *pairs)
-	case "idle":
-		n := f.Int("connections", 10000, "connections")
-		f.Parse(os.Args[2:])
-		err = idle(*n)
-	case "serve": // one of kinds, in a folder; the parent starts it
-		f.Parse(os.Args[2:])
-		err = serve(f.Arg(0), f.Arg(1))
-	default:
-		err = fmt.Errorf("no %q", os.Args[1])
+	var o options
+	f.IntVar(&o.rounds, "rounds", 5, "interleaved rounds")
+	f.DurationVar(&o.span, "for", 3*time.Second, "length of a measurement")
+	f.IntVar(&o.pairs, "pairs", 64, "senders, each with a receiver")
+	f.IntVar(&o.rate, "rate", 2000, "messages a second while latency is measured")
+	f.IntVar(&o.connections, "connections", 10000, "idle connections")
+	f.IntVar(&o.stored, "stored", 1000000, "envelopes stored before a start")
+	f.Parse(os.Args[2:])
+	commands := map[string]func(*options) error{"relay": ownRelay, "idle": ownIdle, "start": ownStart, "peers": peers}
+	err := fmt.Errorf("no %q", os.Args[1])
+	if run := commands[os.Args[1]]; run != nil {
+		err = run(&o)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

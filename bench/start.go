@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"kin/bench/gauge"
+	"kin/internal/disk"
+	"kin/internal/slots"
+	"kin/protocol"
+	"kin/relay"
+	"kin/relay/spool"
+)
+
+// noSync is a disk that is filled without waiting for it; what lies in the files is
+// the same.
+type noSync struct{ disk.OS }
+
+type noSyncFile struct{ disk.File }
+
+func (n noSync) Create(name string) (disk.File, error) {
+	f, err := n.OS.Create(name)
+	return noSyncFile{f}, err
+}
+
+func (noSyncFile) Sync() error { return nil }
+
+// fill puts n envelopes of 100 a queue into the spool of a relay that does not run,
+// with so many under way: 1 makes a batch of each.
+func fill(dir string, n, under int) error {
+	db, err := bbolt.Open(filepath.Join(dir, "relay.db"), 0o600, nil)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var keys map[string]json.RawMessage
+	var key [32]byte
+	var numbers uint64
+	name := []byte("keys")
+	err = db.View(func(tx *bbolt.Tx) error {
+		err := json.Unmarshal(tx.Bucket(name).Get(name), &keys)
+		return errors.Join(err, json.Unmarshal(keys["Spool"], &key), json.Unmarshal(keys["Numbers"], &numbers))
+	})
+	if err != nil {
+		return err
+	}
+	epochs := filepath.Join(dir, "epochs")
+	f, err := slots.Open(disk.OS{}, epochs)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = slots.Create(disk.OS{}, epochs, 352)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s, err := spool.Open(spool.Config{FS: noSync{}, Dir: filepath.Join(dir, "spool"), Key: key, Slots: f, Epoch: time.Hour,
+		Reserve: func(n uint64) (uint64, error) { numbers += n; return numbers - n + 1, nil }})
+	if err != nil {
+		return err
+	}
+	free := make(chan error, under)
+	for range under {
+		free <- nil
+	}
+	var failed error
+	for i := range n {
+		failed = errors.Join(failed, <-free)
+		p := spool.Put{Expiry: spool.EpochOf(time.Now(), time.Hour) + 1 + rand.Uint32N(336), Body: make([]byte, protocol.EnvelopeSize)}
+		binary.BigEndian.PutUint64(p.ID[:], uint64(i))
+		var q spool.QueueID
+		binary.BigEndian.PutUint64(q[:], uint64(i%(n/100+1)))
+		s.Put(q, p, func(err error) { free <- err })
+	}
+	for range under {
+		failed = errors.Join(failed, <-free)
+	}
+	if err := errors.Join(failed, s.Close()); err != nil {
+		return err
+	}
+	keys["Numbers"], _ = json.Marshal(numbers)
+	b, err := json.Marshal(keys)
+	if err != nil {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(name).Put(name, b) })
+}
+
+// ownStart prints how long a relay takes from the start of its process until it
+// listens, with many envelopes stored, and what they take on the disk.
+func ownStart(o *options) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		what  string
+		under int
+	}{{"in batches of up to 512", 1024}, {"in a batch each", 1}} {
+		if err := startWith(self, c.what, c.under, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func startWith(self, what string, under int, o *options) error {
+	dir, err := os.MkdirTemp("", "kin-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	r, err := relay.Open(relay.Config{Dir: dir}) // makes its keys
+	if err != nil {
+		return err
+	}
+	if err := r.Shutdown(context.Background()); err != nil {
+		return err
+	}
+	if err := fill(dir, o.stored, under); err != nil {
+		return err
+	}
+	took, bytes, err := starts(contender{program: self, kind: "kin"}, dir, o.rounds)
+	if err == nil {
+		fmt.Printf("kin, %d stored %s: %s; %.2f bytes of disk a payload byte\n", o.stored, what, took, float64(bytes)/float64(o.stored)/gauge.Size)
+	}
+	return err
+}
+
+// starts starts a server several times with what is in dir, and returns how long it
+// took until it was ready, and what the files take.
+func starts(c contender, dir string, rounds int) (string, int64, error) {
+	bytes, err := size(dir)
+	if err != nil {
+		return "", 0, err
+	}
+	var took []float64
+	for range rounds {
+		begun := time.Now()
+		s, err := gauge.Start(c.program, c.kind, dir)
+		if err != nil {
+			return "", 0, err
+		}
+		took = append(took, time.Since(begun).Seconds())
+		if err := s.Stop(); err != nil {
+			return "", 0, err
+		}
+	}
+	return fmt.Sprintf("ready after %.2f s (%.2f to %.2f)", median(took), slices.Min(took), slices.Max(took)), bytes, nil
+}
+
+// size is what the files below a folder take.
+func size(dir string) (n int64, err error) {
+	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	return n, err
+}
