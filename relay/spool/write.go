@@ -29,7 +29,7 @@ func (s *Spool) write() {
 		s.writing.Lock()
 		err := s.commit()
 		if zeros {
-			err = errors.Join(err, s.syncZeros())
+			err = errors.Join(err, s.syncZeros(s.commit))
 		}
 		s.writing.Unlock()
 		if err != nil {
@@ -99,8 +99,9 @@ func (s *Spool) writeZeros() error {
 	return errors.Join(errs...)
 }
 
-// syncZeros makes every overwritten salt durable. writing is held.
-func (s *Spool) syncZeros() error {
+// syncZeros makes every overwritten salt durable. Between two segments it calls
+// others, if any, whose turn it is. writing is held.
+func (s *Spool) syncZeros(others ...func() error) error {
 	s.mu.Lock()
 	s.zeroSync = false
 	if s.timer != nil {
@@ -115,6 +116,9 @@ func (s *Spool) syncZeros() error {
 			continue
 		}
 		err = errors.Join(err, s.sync(g))
+		for _, turn := range others {
+			err = errors.Join(err, turn())
+		}
 	}
 	if err != nil {
 		s.mu.Lock()
