@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -31,14 +32,29 @@ type measured struct {
 }
 
 // with starts a contender, and has f measure it.
-func (c contender) with(f func(*gauge.Server) (gauge.Result, error)) (gauge.Result, error) {
+func (c contender) with(f func(*gauge.Server) error) error {
 	s, err := gauge.Start(c.program, c.kind, "")
 	if err != nil {
-		return gauge.Result{}, err
+		return err
 	}
-	r, err := f(s)
-	s.Stop()
-	return r, err
+	return errors.Join(f(s), s.Stop())
+}
+
+// round measures a server: latency when it has run for a while.
+func (m *measured) round(s *gauge.Server, o *options, latency bool) error {
+	r, err := s.Throughput(o.pairs, o.span)
+	if err != nil {
+		return err
+	}
+	m.rates, m.cpus = append(m.rates, r.Rate), append(m.cpus, micros(r.CPU))
+	if !latency {
+		return nil
+	}
+	if r, err = s.Latency(o.pairs, o.rate, max(o.span, time.Second)); err != nil {
+		return err
+	}
+	m.p50s, m.p99s = append(m.p50s, micros(r.P50)), append(m.p99s, micros(r.P99))
+	return nil
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
@@ -55,23 +71,14 @@ func compare(all []contender, o *options, latency bool) (map[string]*measured, e
 				m = &measured{}
 				found[c.kind] = m
 			}
-			r, err := c.with(func(s *gauge.Server) (gauge.Result, error) { return s.Throughput(o.pairs, o.span) })
+			err := c.with(func(s *gauge.Server) error { return m.round(s, o, latency) })
 			if err != nil {
 				return nil, err
 			}
-			m.rates, m.cpus = append(m.rates, r.Rate), append(m.cpus, micros(r.CPU))
-			fmt.Printf("  %s %.0f/s", c.kind, r.Rate)
-			if !latency {
-				continue
+			fmt.Printf("  %s %.0f/s", c.kind, m.rates[i])
+			if latency {
+				fmt.Printf(" p99 %.1f ms", m.p99s[i]/1000)
 			}
-			r, err = c.with(func(s *gauge.Server) (gauge.Result, error) {
-				return s.Latency(o.pairs, o.rate, max(o.span, time.Second))
-			})
-			if err != nil {
-				return nil, err
-			}
-			m.p50s, m.p99s = append(m.p50s, micros(r.P50)), append(m.p99s, micros(r.P99))
-			fmt.Printf(" p99 %.1f ms", micros(r.P99)/1000)
 		}
 		fmt.Println()
 	}
@@ -130,7 +137,11 @@ func ownRelay(o *options) error {
 // idle prints what an idle connection takes.
 func idle(all []contender, o *options) error {
 	for _, c := range all {
-		r, err := c.with(func(s *gauge.Server) (gauge.Result, error) { return s.Idle(o.connections) })
+		var r gauge.Result
+		err := c.with(func(s *gauge.Server) (err error) {
+			r, err = s.Idle(o.connections)
+			return err
+		})
 		if err != nil {
 			return err
 		}

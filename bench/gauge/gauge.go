@@ -77,6 +77,7 @@ type order struct {
 	Announced
 	Do    string // throughput, latency, idle or fill
 	Pairs int
+	First int // number of the first pair: those of an order before it are others
 	For   time.Duration
 	Rate  int // messages a second
 	Count int

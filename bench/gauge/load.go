@@ -18,7 +18,7 @@ import (
 func pairs(k *Kind, o order) ([]Pair, error) {
 	all := make([]Pair, o.Pairs)
 	err := eight(o.Pairs, func(i int) (err error) {
-		all[i], err = k.Pair(o.Announced, i)
+		all[i], err = k.Pair(o.Announced, o.First+i)
 		return err
 	})
 	return all, err

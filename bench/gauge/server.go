@@ -46,6 +46,7 @@ func serve(k *Kind, dir string) error {
 type Server struct {
 	Announced
 	program, kind, temporary string
+	pairs                    int // that were made
 	cmd                      *exec.Cmd
 	in                       io.WriteCloser
 	out                      *bufio.Reader
@@ -100,7 +101,8 @@ func (s *Server) Stop() error {
 
 // do has a load process carry out an order.
 func (s *Server) do(o order) (r Result, err error) {
-	o.Announced = s.Announced
+	o.Announced, o.First = s.Announced, s.pairs
+	s.pairs += o.Pairs
 	text, err := json.Marshal(o)
 	if err != nil {
 		return r, err
