@@ -79,16 +79,28 @@ func (s *session) goOn(err error) {
 	s.end()
 }
 
-// wait carries out the next websocket message.
-func (s *session) wait() { s.goOn(s.message()) }
+// wait waits for the next websocket message and carries it out.
+func (s *session) wait() {
+	s.note()
+	err := s.wire.await()
+	if err == nil {
+		err = s.message()
+	}
+	s.goOn(err)
+}
 
-// message carries out one websocket message. The other side has to say something
-// again and again; to note each time would cost more than it tells.
-func (s *session) message() error {
+// note moves the read deadline: the other side is there. To do it each time would
+// cost more than it tells.
+func (s *session) note() {
 	if now := time.Now(); now.Sub(s.noted) > deadNoted {
 		s.ws.SetReadDeadline(now.Add(deadAfter))
 		s.noted = now
 	}
+}
+
+// message carries out one websocket message.
+func (s *session) message() error {
+	s.note()
 	r, err := s.next()
 	if err != nil {
 		return err

@@ -38,6 +38,15 @@ func (w *wire) Read(b []byte) (int, error) {
 // a wire can't tell.
 func (w *wire) more() bool { return w != nil && w.fill(false) == nil && len(w.rest) > 0 }
 
+// await waits until bytes are here, on less stack than a read through the layers
+// above it takes. A connection without a wire can't.
+func (w *wire) await() error {
+	if w == nil {
+		return nil
+	}
+	return w.fill(true)
+}
+
 // fill reads if nothing waits. An error is for ever, but a deadline's.
 func (w *wire) fill(wait bool) error {
 	if len(w.rest) > 0 || w.err != nil {
