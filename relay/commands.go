@@ -33,7 +33,16 @@ func (s *session) issue(c *protocol.Issue) {
 	}
 }
 
+// newQueue looks at the ticket first: to check a proof costs far more, and anybody can
+// ask for that.
 func (s *session) newQueue(c *protocol.New) {
+	if tk, err := s.relay.store.ticket(protocol.TicketHash(c.Ticket)); err != nil {
+		s.failed(c.Corr, err)
+		return
+	} else if tk == nil {
+		s.refuse(c.Corr, protocol.CodeTicket, fullWait)
+		return
+	}
 	if !s.proved(c.Key, c.Proof, c.Corr, c) {
 		s.refuse(c.Corr, protocol.CodeProof, 0)
 		return
@@ -56,11 +65,8 @@ func (r *Relay) makeQueue(t protocol.ID, key [32]byte, now time.Time) (receiver,
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	th, kh := protocol.TicketHash(t), protocol.ClaimHash(key)
-	var tk *ticket
-	if err = st.db.View(func(tx *bbolt.Tx) error {
-		tk, err = get[ticket](tx, bucketTickets, th[:])
-		return err
-	}); err != nil {
+	tk, err := st.ticket(th)
+	if err != nil {
 		return receiver, sender, 0, err
 	}
 	if tk == nil || now.Unix() >= tk.Expires || tk.Key != nil && *tk.Key != kh {
@@ -218,14 +224,14 @@ func (r *Relay) fetch(location protocol.ID, now time.Time) (*protocol.Blob, prot
 // first registers a sender's key with the claim, durably, and then stores the
 // envelope. A crash between leaves a first PUT that can be repeated.
 func (s *session) first(c *protocol.First) {
-	if !s.proved(c.Key, c.Proof, c.Corr, c) {
-		s.refuse(c.Corr, protocol.CodeProof, 0)
-		return
-	}
 	st := s.relay.store
 	q, ok := st.find(st.senders, c.Sender)
 	if !ok && q.Invite == nil {
 		s.refuse(c.Corr, protocol.CodeUnknownQueue, 0)
+		return
+	}
+	if !s.proved(c.Key, c.Proof, c.Corr, c) {
+		s.refuse(c.Corr, protocol.CodeProof, 0)
 		return
 	}
 	if ok && (q.SenderKey == nil || *q.SenderKey == c.Key) {
@@ -323,8 +329,8 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 	}
 	p := spool.Put{ID: spool.MessageID(id), Urgent: flags&protocol.FlagUrgent != 0, Body: bytes.Clone(envelope),
 		Expiry: spool.EpochOf(time.Now(), r.cfg.Epoch) + uint32(protocol.TTLClasses[class])}
+	s.useful = true
 	r.spool.Put(q.spoolID(), p, func(err error) { s.stored(n, err) })
-	s.throttle()
 }
 
 // stored answers a PUT: the one place where the spool's errors become codes.

@@ -1,9 +1,11 @@
 package relay
 
 import (
+	"container/list"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"time"
@@ -72,7 +74,7 @@ func (p *prefixes) of(remote string) prefix {
 func (r *Relay) admit(remote string) (prefix, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || len(r.sessions) >= r.cfg.Connections || r.unlinked >= r.cfg.Unlinked {
+	if r.closed {
 		return prefix{}, false
 	}
 	p := r.prefixes.of(remote)
@@ -87,6 +89,11 @@ func (r *Relay) admit(remote string) (prefix, bool) {
 		}
 		c.open++
 	}
+	if r.unlinked >= r.cfg.Unlinked && !r.unknown[stranger].makeWay() ||
+		len(r.sessions) >= r.cfg.Connections && !r.unknown[loiterer].makeWay() && !r.unknown[stranger].makeWay() {
+		r.uncount(p)
+		return prefix{}, false
+	}
 	r.unlinked++
 	return p, true
 }
@@ -97,6 +104,52 @@ func (r *Relay) linkUp(s *session) {
 	defer r.mu.Unlock()
 	r.countDown(s.prefix)
 	s.minute.ek.release()
+	r.rank(s, loiterer)
+}
+
+// known notes that a session has shown the key of a queue.
+func (r *Relay) known(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rank(s, proven)
+}
+
+// Ranks of sessions. Where there is no room for one more, the oldest of the lowest
+// makes way: who only holds connections keeps nobody out.
+const (
+	stranger = iota // no link yet
+	loiterer        // a link, but no key of a queue was shown
+	proven
+)
+
+// unknown are sessions of one rank, the oldest in front.
+type unknown struct{ list.List }
+
+// makeWay closes the oldest one; it tells whether there was one. Relay.mu is held.
+func (u *unknown) makeWay() bool {
+	e := u.Front()
+	if e == nil {
+		return false
+	}
+	s := u.Remove(e).(*session)
+	s.at = nil
+	c := s.ws.NetConn()
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn() // says no goodbye, for which it could have to wait
+	}
+	c.Close() // the reader then ends
+	return true
+}
+
+// rank puts a session among those of its rank. mu is held.
+func (r *Relay) rank(s *session, rank int) {
+	if s.at != nil {
+		r.unknown[s.rank].Remove(s.at)
+		s.at = nil
+	}
+	if s.rank = rank; rank < proven {
+		s.at = r.unknown[rank].PushBack(s)
+	}
 }
 
 // dismiss notes the end of a connection.
@@ -110,6 +163,10 @@ func (r *Relay) dismiss(p prefix, unlinked bool) {
 
 func (r *Relay) countDown(p prefix) {
 	r.unlinked--
+	r.uncount(p)
+}
+
+func (r *Relay) uncount(p prefix) {
 	if c := r.prefixes.by[p]; c != nil {
 		c.open--
 	}

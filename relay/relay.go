@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -40,7 +41,7 @@ type Config struct {
 
 	Queues      int // that may exist
 	Connections int
-	Unlinked    int // connections whose link is not up
+	Unlinked    int // connections whose link is not up; at most a quarter of all
 	Unread      int // envelopes a queue
 	Urgent      int // of them, kept for urgent ones
 	Pace        int // envelopes a second and queue, after a burst of 128
@@ -64,6 +65,7 @@ const (
 	pingSpread  = 20 * time.Second
 	deadAfter   = 150 * time.Second
 	minuteKeys  = time.Minute
+	chunkWait   = time.Minute
 	subscribers = 4
 )
 
@@ -77,6 +79,8 @@ type Relay struct {
 	limits   protocol.Limits
 	upgrader websocket.Upgrader
 	stop     chan struct{}
+	links    chan struct{}  // taken while a link's keys are worked out
+	chunks   chan struct{}  // taken while a chunk's frame comes in
 	work     sync.WaitGroup // sessions, writers and the sweeper
 
 	mu       sync.Mutex // guards what follows
@@ -85,6 +89,7 @@ type Relay struct {
 	subs     map[spool.QueueID][]*subscription
 	minute   *minute
 	unlinked int
+	unknown  [proven]unknown // by rank
 	prefixes prefixes
 	roomIs   float64
 	roomAt   time.Time
@@ -97,7 +102,7 @@ func Open(cfg Config) (*Relay, error) {
 	setDefault(&cfg.MaxTTL, defaultMaxTTL)
 	setDefault(&cfg.Queues, defaultQueues)
 	setDefault(&cfg.Connections, defaultConnections)
-	setDefault(&cfg.Unlinked, defaultUnlinked)
+	setDefault(&cfg.Unlinked, min(defaultUnlinked, max(1, cfg.Connections/4)))
 	setDefault(&cfg.Unread, defaultUnread)
 	setDefault(&cfg.Urgent, defaultUrgent)
 	setDefault(&cfg.Pace, defaultPace)
@@ -115,7 +120,7 @@ func Open(cfg Config) (*Relay, error) {
 		return nil, fmt.Errorf("a longest life of %v is less than an epoch of %v", cfg.MaxTTL, cfg.Epoch)
 	}
 	longest := protocol.TTLClasses[len(protocol.TTLClasses)-1]
-	r := &Relay{cfg: cfg, stop: make(chan struct{}), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
+	r := &Relay{cfg: cfg, stop: make(chan struct{}), links: make(chan struct{}, (runtime.GOMAXPROCS(0)+1)/2), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
 	r.limits = protocol.Limits{Epoch: cfg.Epoch, MaxTTL: uint16(min(epochs, time.Duration(longest))), Durable: !cfg.KeysInRAM, Window: protocol.Window}
 	r.upgrader = websocket.Upgrader{
 		Subprotocols: []string{protocol.Subprotocol}, HandshakeTimeout: linkWait, ReadBufferSize: 512,
@@ -209,6 +214,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	r.sessions[s] = struct{}{}
+	r.rank(s, stranger)
 	r.work.Add(1)
 	r.mu.Unlock()
 	go s.run()

@@ -41,6 +41,8 @@ type stand struct {
 	server *httptest.Server
 	log    bytes.Buffer
 	grant  protocol.ID
+
+	address protocol.Address
 }
 
 func newStand(t *testing.T, change func(*Config)) *stand {
@@ -54,6 +56,11 @@ func newStand(t *testing.T, change func(*Config)) *stand {
 		t.Fatal(err)
 	}
 	s.server = httptest.NewServer(s.relay)
+	host, err := protocol.ParseHost("ws" + strings.TrimPrefix(s.server.URL, "http"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = protocol.Address{Hosts: []protocol.Host{host}, Fingerprint: s.relay.Fingerprint()}
 	t.Cleanup(func() {
 		s.server.Close()
 		if err := s.relay.Shutdown(context.Background()); err != nil {
@@ -70,27 +77,31 @@ func newStand(t *testing.T, change func(*Config)) *stand {
 	return s
 }
 
-func (s *stand) url() string { return "ws" + strings.TrimPrefix(s.server.URL, "http") }
-
 func (s *stand) dial() *peer {
 	s.t.Helper()
-	ws, _, err := (&websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}}).Dial(s.url(), nil)
+	ws, _, err := (&websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}}).Dial(s.address.Hosts[0].URL(), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { ws.Close() })
+	return link(s.t, ws, s.address.Fingerprint)
+}
+
+// link brings the link up.
+func link(t testing.TB, ws *websocket.Conn, pin protocol.Fingerprint) *peer {
+	t.Helper()
 	_, hello, err := ws.ReadMessage()
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	answer, link, h, err := protocol.Connect(hello, s.relay.Fingerprint())
+	answer, link, h, err := protocol.Connect(hello, pin)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := ws.WriteMessage(websocket.BinaryMessage, answer); err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return &peer{t: s.t, ws: ws, link: link, hello: h}
+	return &peer{t: t, ws: ws, link: link, hello: h}
 }
 
 func (p *peer) corr() (c protocol.Corr) {

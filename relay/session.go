@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"container/list"
 	"crypto/ecdh"
 	"errors"
 	"io"
@@ -21,6 +22,8 @@ const (
 	freeRate     = 20       // commands a second without a queue's key
 	freeBurst    = 100
 	deadNoted    = time.Second
+	idleBurst    = 32 // commands that store and erase nothing, before they are slowed to freeRate
+	chunksAtOnce = 64 // frames of a chunk that come in at once, on all connections
 )
 
 // session is one connection. Its reader runs from the beginning to the end, in one
@@ -41,6 +44,12 @@ type session struct {
 	proofKeys map[[32]byte]*protocol.ProofKey
 	free      *rate.Limiter
 	noted     time.Time // when the read deadline was set
+	idle      *rate.Limiter
+	useful    bool // the last command stored or erased something
+
+	// Guarded by Relay.mu.
+	rank int
+	at   *list.Element // among those of its rank; nil if it has made way or is proven
 
 	mu      sync.Mutex // guards what follows
 	room    *sync.Cond
@@ -125,6 +134,7 @@ func (s *session) end() {
 	}
 	s.relay.mu.Lock()
 	delete(s.relay.sessions, s)
+	s.relay.rank(s, proven)
 	if !s.linked && s.minute != nil {
 		s.minute.ek.release()
 	}
@@ -150,7 +160,9 @@ func (s *session) begin() error {
 	if s.minute, err = s.relay.current(); err != nil {
 		return err
 	}
+	s.relay.links <- struct{}{}
 	hello, re, err := s.relay.hello(s.minute)
+	<-s.relay.links
 	if err != nil {
 		return err
 	}
@@ -170,7 +182,7 @@ func (s *session) begin() error {
 	s.mu.Lock()
 	s.ping = time.AfterFunc(pingAfter(), s.sendPing)
 	s.mu.Unlock()
-	s.free = rate.NewLimiter(freeRate, freeBurst)
+	s.free, s.idle = rate.NewLimiter(freeRate, freeBurst), rate.NewLimiter(freeRate, idleBurst)
 	return s.frames(r)
 }
 
@@ -203,7 +215,9 @@ func (s *session) accept(r io.Reader, hello []byte, re *ecdh.PrivateKey) error {
 	if _, err := io.ReadFull(r, answer); err != nil {
 		return err
 	}
+	s.relay.links <- struct{}{}
 	link, err := protocol.Accept(hello, s.relay.store.static, re, s.minute.ek.dk, answer)
+	<-s.relay.links
 	if err != nil {
 		return err
 	}
@@ -224,32 +238,47 @@ func (s *session) frames(r io.Reader) error {
 		} else if err != nil {
 			return err
 		}
-		size, err := protocol.SealedSize(class[0])
-		if err != nil {
+		if err := s.frame(r, class[0]); err != nil {
 			return err
 		}
-		b, _ := buffers[class[0]].Get().(*[]byte)
-		if b == nil {
-			fresh := make([]byte, size)
-			b = &fresh
-		}
-		if _, err := io.ReadFull(r, *b); err != nil {
-			return err
-		}
-		f, err := s.link.Open(class[0], *b)
-		if err == nil {
-			err = s.command(f)
-		}
-		buffers[class[0]].Put(b)
-		if err != nil {
-			return err
+		s.throttle()
+		if !s.useful {
+			time.Sleep(s.idle.Reserve().Delay())
 		}
 	}
+}
+
+// frame reads and carries out one frame.
+func (s *session) frame(r io.Reader, class byte) error {
+	size, err := protocol.SealedSize(class)
+	if err != nil {
+		return err
+	}
+	if size > protocol.MessageFrame+16 { // one that is slow holds a lot of memory
+		s.relay.chunks <- struct{}{}
+		defer func() { <-s.relay.chunks }()
+		s.ws.SetReadDeadline(time.Now().Add(chunkWait))
+	}
+	b, _ := buffers[class].Get().(*[]byte)
+	if b == nil {
+		fresh := make([]byte, size)
+		b = &fresh
+	}
+	defer buffers[class].Put(b)
+	if _, err := io.ReadFull(r, *b); err != nil {
+		return err
+	}
+	f, err := s.link.Open(class, *b)
+	if err != nil {
+		return err
+	}
+	return s.command(f)
 }
 
 // command carries out one frame. An error ends the connection; a refusal is an
 // answer.
 func (s *session) command(f protocol.Frame) error {
+	s.useful = false
 	cmd, err := protocol.ParseCommand(f)
 	var unknown protocol.ErrUnknownType
 	if errors.As(err, &unknown) {
@@ -328,5 +357,9 @@ func (s *session) proved(key [32]byte, p protocol.Proof, n protocol.Corr, cmd pr
 		}
 		s.proofKeys[key] = k
 	}
-	return k.Verify(p, s.link.SID, n, cmd.SignedBytes())
+	ok := k.Verify(p, s.link.SID, n, cmd.SignedBytes())
+	if ok && s.rank != proven {
+		s.relay.known(s)
+	}
+	return ok
 }

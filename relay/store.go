@@ -369,8 +369,20 @@ func (s *store) revokeGrant(name string) error {
 
 const ticketLife = 30 * 24 * time.Hour
 
+// ticket finds a ticket by its hash; nil if there is none.
+func (s *store) ticket(h [32]byte) (t *ticket, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		t, err = get[ticket](tx, bucketTickets, h[:])
+		return err
+	})
+	return t, err
+}
+
+// errUnchanged ends a transaction without the two syncs of a commit.
+var errUnchanged = errors.New("nothing to commit")
+
 // issue inserts the tickets that are missing and charges the grant for them, in one
-// commit.
+// commit. What is refused commits nothing: it may come from anybody.
 func (s *store) issue(id protocol.ID, hashes [][32]byte, now time.Time) (left int, code protocol.Code, err error) {
 	h := hashOf(id)
 	err = s.db.Update(func(tx *bbolt.Tx) error {
@@ -380,7 +392,7 @@ func (s *store) issue(id protocol.ID, hashes [][32]byte, now time.Time) (left in
 		}
 		if g == nil || g.Revoked || now.Unix() >= g.Expires {
 			code = protocol.CodeGrant
-			return nil
+			return errUnchanged
 		}
 		var missing [][32]byte
 		for _, t := range hashes {
@@ -390,12 +402,12 @@ func (s *store) issue(id protocol.ID, hashes [][32]byte, now time.Time) (left in
 		}
 		if len(missing) > g.Left {
 			code = protocol.CodeGrant
-			return nil
+			return errUnchanged
 		}
 		g.Left -= len(missing)
 		left = g.Left
 		if len(missing) == 0 {
-			return nil
+			return errUnchanged
 		}
 		for _, t := range missing {
 			if err := put(tx, bucketTickets, t[:], &ticket{Expires: day(now.Add(ticketLife))}); err != nil {
@@ -404,5 +416,8 @@ func (s *store) issue(id protocol.ID, hashes [][32]byte, now time.Time) (left in
 		}
 		return put(tx, bucketGrants, h[:], g)
 	})
+	if err == errUnchanged {
+		err = nil
+	}
 	return left, code, err
 }

@@ -118,6 +118,7 @@ func (s *session) ack(c *protocol.Ack) {
 		}
 	}
 	s.mu.Unlock()
+	s.useful = len(seqs) > 0
 	s.relay.spool.Ack(sub.queue, seqs...)
 	s.wakeUp(sub)
 }

@@ -84,7 +84,7 @@ func TestScripts(t *testing.T) {
 
 func TestConnectionsFitTheDescriptors(t *testing.T) {
 	for descriptors, want := range map[int]int{256: 192, 1024: 768, 4096: 3072, 8192: 7168, 20000: 10000, 1 << 20: 10000} {
-		if got := connections(descriptors); got != want {
+		if got := connections(10000, descriptors); got != want {
 			t.Errorf("%d of %d descriptors; want %d", got, descriptors, want)
 		}
 	}

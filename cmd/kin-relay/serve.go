@@ -36,6 +36,7 @@ type serveFlags struct {
 	acme, config, metrics  string
 	keys, log              string
 	maxTTL, epoch          span.Flag
+	connections            int
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -52,6 +53,7 @@ func (a *app) serveCommand() *cobra.Command {
 	f.StringVar(&s.keys, "keys", "disk", a.say.T("relay.flag.keys"))
 	f.StringVar(&s.log, "log", "text", a.say.T("relay.flag.log"))
 	f.Var(&s.maxTTL, "max-ttl", a.say.T("relay.flag.max-ttl"))
+	f.IntVar(&s.connections, "connections", 10000, a.say.T("relay.flag.connections"))
 	f.Var(&s.epoch, "epoch", a.say.T("relay.flag.epoch"))
 	return c
 }
@@ -68,6 +70,8 @@ func (a *app) verify(s *serveFlags) error {
 		return a.usage("relay.err.tls-pair")
 	case s.keys != "disk" && s.keys != "ram":
 		return a.usage("relay.err.keys")
+	case s.connections < 1:
+		return a.usage("relay.err.connections")
 	case s.log != "text" && s.log != "json":
 		return a.usage("relay.err.log")
 	}
@@ -99,7 +103,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 		return err
 	}
 	r, err := relay.Open(relay.Config{Dir: dir, Epoch: s.epoch.D, MaxTTL: s.maxTTL.D, KeysInRAM: s.keys == "ram", Log: log,
-		Connections: connections(descriptors())})
+		Connections: connections(s.connections, descriptors())})
 	if err != nil {
 		return err
 	}
@@ -109,11 +113,12 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	return errors.Join(err, r.Shutdown(end))
 }
 
-// connections is how many fit beside the relay's own files: a quarter of the
-// descriptors, or 1,024, is left to those.
-func connections(descriptors int) int {
-	return min(10000, descriptors-min(descriptors/4, 1024))
-}
+// connections is how many of those that were asked for fit beside the reserve.
+func connections(asked, descriptors int) int { return min(asked, descriptors-reserve(descriptors)) }
+
+// reserve is how many descriptors are left to the relay's own files, and to
+// connections that are no websockets yet: a quarter, or 1,024.
+func reserve(descriptors int) int { return min(descriptors/4, 1024) }
 
 func (a *app) logger(form string) *slog.Logger {
 	if form == "json" {
@@ -137,7 +142,9 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir str
 	inspect(dir, func(key string, args ...any) { log.Warn(a.say.T(key, args...)) })
 	confine(dir, s.cert, s.key)
 	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // net/http's log names addresses
-	server := &http.Server{Handler: r, ReadHeaderTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: quiet}
+	d := &door{room: reserve(descriptors()) / 2}
+	server := &http.Server{Handler: r, ReadTimeout: headerWait, WriteTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: quiet, ConnState: d.note}
+	server.SetKeepAlivesEnabled(false) // a connection becomes a websocket or ends
 	adminServer := &http.Server{Handler: r.Admin(), ReadHeaderTimeout: headerWait, ErrorLog: quiet}
 	ended := make(chan error, 2)
 	go func() { ended <- adminServer.Serve(admin) }()

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"kin/protocol"
+)
+
+// TestTheDoorIsNotHeld: connections that send nothing make way for who comes after
+// them.
+func TestTheDoorIsNotHeld(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{room: 2}
+	server := &http.Server{Handler: http.NotFoundHandler(), ConnState: d.note}
+	go server.Serve(l)
+	defer server.Close()
+	var first net.Conn
+	for i := range 3 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if i == 0 {
+			first = c
+		}
+	}
+	ended(t, first)
+	r, err := http.Get("http://" + l.Addr().String())
+	if err != nil {
+		t.Fatal("the door is held:", err)
+	}
+	r.Body.Close()
+}
+
+// ended reads until the other side closes.
+func ended(t *testing.T, c net.Conn) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(time.Minute))
+	_, err := io.Copy(io.Discard, c)
+	if n, ok := err.(net.Error); ok && n.Timeout() {
+		t.Fatal("the connection is still open")
+	}
+}
+
+// TestWhatIsNoWebsocketEnds: a page that was asked for, and a body that never comes,
+// hold no connection.
+func TestWhatIsNoWebsocketEnds(t *testing.T) {
+	c := exec.Command("kin-relay", "--data", t.TempDir(), "serve", "--listen", "127.0.0.1:0")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { c.Process.Kill(); c.Wait() }()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := protocol.ParseAddress(strings.TrimSpace(strings.TrimPrefix(line, "relay: ")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		"GET / HTTP/1.1\r\nHost: relay\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 200000\r\n\r\nand then nothing",
+	} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(a.Hosts[0].URL(), "ws://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || !r.Close {
+			t.Fatalf("%q: %v; want an answer that says that the connection ends", text, err)
+		}
+		ended(t, c)
+	}
+}

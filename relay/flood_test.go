@@ -1,0 +1,213 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"kin/protocol"
+)
+
+// pipes is a listener without a network, for a bubble.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// inBubble runs f with a relay whose time is the bubble's.
+func inBubble(t *testing.T, f func(s *stand, p *peer)) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := &stand{t: t}
+		var err error
+		if s.relay, err = Open(Config{Dir: dir}); err != nil {
+			t.Fatal(err)
+		}
+		l := make(pipes)
+		server := &http.Server{Handler: s.relay}
+		go server.Serve(l)
+		ours, theirs := net.Pipe()
+		l <- theirs
+		close(l)
+		d := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}, NetDial: func(string, string) (net.Conn, error) { return ours, nil }}
+		ws, _, err := d.Dial("ws://relay", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(s, link(t, ws, s.relay.Fingerprint()))
+		ws.Close()
+		server.Close()
+		if err := s.relay.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAFloodOfIdleCommandsIsSlowed: who asks and asks for what comes to nothing takes
+// the relay's time at freeRate.
+func TestAFloodOfIdleCommandsIsSlowed(t *testing.T) {
+	inBubble(t, func(s *stand, p *peer) {
+		const commands = 100
+		begun := time.Now()
+		go func() {
+			for range commands {
+				p.send(&protocol.Unsub{Corr: p.corr(), Handle: 1})
+			}
+		}()
+		for n := 0; n < commands; {
+			as, err := p.frames()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(as)
+		}
+		if took, least := time.Since(begun), (commands-idleBurst-1)*time.Second/freeRate; took < least {
+			t.Fatalf("%d commands in %v; at least %v", commands, took, least)
+		}
+	})
+}
+
+// TestAReaderThatNeverReadsHoldsLittle: answers do not pile up for who does not take
+// them.
+func TestAReaderThatNeverReadsHoldsLittle(t *testing.T) {
+	inBubble(t, func(s *stand, p *peer) {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			sub := &protocol.Sub{Queues: make([]protocol.ID, protocol.MaxSub), Proofs: make([]protocol.Proof, protocol.MaxSub)}
+			for {
+				sub.Corr = p.corr()
+				if p.ws.WriteMessage(websocket.BinaryMessage, p.link.Seal(nil, sub.Type(), sub.Body())) != nil {
+					return
+				}
+			}
+		}()
+		most := 0
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for open := true; open; {
+			select {
+			case <-ended: // at the write's deadline
+				open = false
+			case <-tick.C:
+			}
+			s.relay.mu.Lock()
+			for one := range s.relay.sessions {
+				one.mu.Lock()
+				most = max(most, len(one.out))
+				one.mu.Unlock()
+			}
+			s.relay.mu.Unlock()
+		}
+		if most == 0 || most > outLimit+msgSize {
+			t.Fatalf("%d bytes waited for a client that reads nothing; at most %d", most, outLimit+msgSize)
+		}
+	})
+}
+
+// gone tells that the relay has closed a connection.
+func gone(t *testing.T, ws *websocket.Conn) {
+	t.Helper()
+	ws.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for {
+		_, _, err := ws.ReadMessage()
+		if n, ok := err.(net.Error); ok && n.Timeout() {
+			t.Fatal("a connection that was to make way is still there")
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// TestWhoHoldsConnectionsKeepsNobodyOut: connections without a link, and then those
+// that never showed a queue's key, make way for new ones; who has a queue stays.
+func TestWhoHoldsConnectionsKeepsNobodyOut(t *testing.T) {
+	s := newStand(t, func(c *Config) { c.Connections, c.Unlinked = 6, 2 })
+	p := s.dial()
+	b := s.queue(p, false)
+	var strangers []*websocket.Conn
+	for range 3 {
+		ws, _, err := websocket.DefaultDialer.Dial(s.address.Hosts[0].URL(), nil)
+		if err != nil {
+			t.Fatal("a stranger was not let in:", err)
+		}
+		t.Cleanup(func() { ws.Close() })
+		strangers = append(strangers, ws)
+	}
+	gone(t, strangers[0])
+	var loiterers []*peer
+	for range 5 {
+		l := s.dial()
+		l.code(&protocol.Fetch{Corr: l.corr()}) // its link is up
+		loiterers = append(loiterers, l)
+	}
+	for range 2 {
+		s.dial()
+	}
+	gone(t, loiterers[0].ws)
+	if sub := p.sub(b); sub.Code != protocol.CodeOK {
+		t.Fatal("who has a queue was not heard:", sub.Code)
+	}
+}
+
+// TestChunksThatNeverEnd: beside more frames of 64 KiB that stop half-way than may come
+// in at once, messages pass.
+func TestChunksThatNeverEnd(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	b := s.queue(p, true)
+	for range chunksAtOnce + 4 {
+		ws := s.dial().ws
+		w, err := ws.NextWriter(websocket.BinaryMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(append([]byte{2}, make([]byte, 20000)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
+}
+
+// TestARefusedIssueWritesNothing: anybody can ask with a grant that there is not; the
+// two syncs of a commit would be everybody's.
+func TestARefusedIssueWritesNothing(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	s.ticket(p)
+	st := s.relay.store.db.Stats()
+	before := st.TxStats.GetWrite()
+	var id protocol.ID
+	rand.Read(id[:])
+	s.want(p.code(&protocol.Issue{Corr: p.corr(), Grant: id, Hashes: [][32]byte{{1}}}), protocol.CodeGrant)
+	st = s.relay.store.db.Stats()
+	if after := st.TxStats.GetWrite(); after != before || before == 0 {
+		t.Fatalf("%d writes of the database before a refused ISSUE, %d after", before, after)
+	}
+}
+
+// TestAProofIsCheckedLast: it costs more than all else, so who has no ticket and no
+// queue gets none checked.
+func TestAProofIsCheckedLast(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	n := &protocol.New{Corr: p.corr()}
+	s.want(p.code(n), protocol.CodeTicket)
+	f := &protocol.First{Corr: p.corr(), Envelope: bytes.Repeat([]byte{1}, protocol.EnvelopeSize)}
+	s.want(p.code(f), protocol.CodeUnknownQueue)
+}
