@@ -98,6 +98,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	limitMemory()
 	log := a.logger(s.log)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

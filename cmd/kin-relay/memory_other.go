@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// limitMemory is for Linux.
+func limitMemory() {}
