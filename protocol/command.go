@@ -179,7 +179,7 @@ func (c *Cancel) SignedBytes() []byte {
 	return concat([]byte{byte(TypeCancel)}, c.Sender[:], c.Message[:])
 }
 func (c *Sub) SignedBytes() []byte {
-	b := []byte{byte(TypeSub), byte(len(c.Queues))}
+	b := append(make([]byte, 0, 2+len(c.Queues)*IDSize), byte(TypeSub), byte(len(c.Queues)))
 	for _, q := range c.Queues {
 		b = append(b, q[:]...)
 	}

@@ -3,6 +3,7 @@ package protocol
 import (
 	"crypto/ecdh"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -23,19 +24,28 @@ func LP(items ...[]byte) []byte {
 	return out
 }
 
-// Hash is SHA-256(LP(label, items…)), 32 bytes.
+// Hash is SHA-256(LP(label, items…)), 32 bytes. It keeps nothing of the items.
 func Hash(label string, items ...[]byte) []byte {
-	h := sha256.Sum256(LP(append([][]byte{[]byte(label)}, items...)...))
+	n := 4 + len(label)
+	for _, it := range items {
+		n += 4 + len(it)
+	}
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, n), uint32(len(label)))
+	b = append(b, label...)
+	for _, it := range items {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(it)))
+		b = append(b, it...)
+	}
+	h := sha256.Sum256(b)
+	clear(b)
 	return h[:]
 }
 
 // Extract is HKDF-Extract with SHA-256 (RFC 5869, section 2.2): 32 bytes from a
 // salt and the concatenation of the parts.
 func Extract(salt []byte, parts ...[]byte) []byte {
-	var ikm []byte
-	for _, p := range parts {
-		ikm = append(ikm, p...)
-	}
+	ikm := concat(parts...)
+	defer clear(ikm)
 	prk, err := hkdf.Extract(sha256.New, ikm, salt)
 	if err != nil {
 		panic("kin: hkdf: " + err.Error()) // only in FIPS-only mode with short keys
@@ -44,12 +54,24 @@ func Extract(salt []byte, parts ...[]byte) []byte {
 }
 
 // Expand is HKDF-Expand with SHA-256 (RFC 5869, section 2.3): n bytes, at most 8,160.
+// crypto/hkdf leaves copies of what it returns in memory; these are the only ones.
 func Expand(prk []byte, info string, n int) []byte {
-	out, err := hkdf.Expand(sha256.New, prk, info, n)
-	if err != nil {
-		panic("kin: hkdf: " + err.Error())
+	if n > 255*sha256.Size {
+		panic("kin: hkdf: too much is asked for")
 	}
-	return out
+	m := hmac.New(sha256.New, prk)
+	out := make([]byte, 0, (n+sha256.Size-1)/sha256.Size*sha256.Size)
+	for i := byte(1); len(out) < n; i++ {
+		m.Reset()
+		m.Write(out[max(0, len(out)-sha256.Size):])
+		m.Write([]byte(info))
+		m.Write([]byte{i})
+		out = m.Sum(out)
+	}
+	m.Reset()
+	m.Write(zeros[:sha256.BlockSize-1]) // over the last block, which the hash keeps
+	clear(out[n:])
+	return out[:n:n]
 }
 
 // ErrLowOrder is returned for an X25519 public key with which every shared

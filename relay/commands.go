@@ -54,7 +54,9 @@ func (s *session) newQueue(c *protocol.New) {
 	case code != protocol.CodeOK:
 		s.refuse(c.Corr, code, fullWait)
 	default:
-		s.answer(&protocol.IDs{Corr: c.Corr.Number(), Receiver: receiver, Sender: sender})
+		ids := &protocol.IDs{Corr: c.Corr.Number(), Receiver: receiver, Sender: sender}
+		s.answer(ids)
+		*ids = protocol.IDs{}
 	}
 }
 
@@ -131,8 +133,8 @@ func (r *Relay) offer(c *protocol.Offer, now time.Time) (protocol.Code, error) {
 		}
 		return protocol.CodeOK, nil
 	}
-	next := *q
-	next.Claim = &c.ClaimHash
+	next, claim := *q, c.ClaimHash
+	next.Claim = &claim
 	if c.Blob != nil {
 		if c.TTL == 0 || time.Duration(c.TTL)*r.cfg.Epoch > max(maxInvite, r.cfg.Epoch) {
 			return protocol.CodeTTL, nil
@@ -286,7 +288,8 @@ func (r *Relay) register(c *protocol.First, now time.Time) (code protocol.Code, 
 	} else if q.SenderKey != nil {
 		return protocol.CodeUsed, nil, nil
 	}
-	next.SenderKey = &c.Key
+	key := c.Key
+	next.SenderKey = &key
 	return protocol.CodeOK, told, st.change(q, &next)
 }
 
@@ -330,7 +333,10 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 	p := spool.Put{ID: spool.MessageID(id), Urgent: flags&protocol.FlagUrgent != 0, Body: bytes.Clone(envelope),
 		Expiry: spool.EpochOf(time.Now(), r.cfg.Epoch) + uint32(protocol.TTLClasses[class])}
 	s.useful = true
-	r.spool.Put(q.spoolID(), p, func(err error) { s.stored(n, err) })
+	r.spool.Put(q.spoolID(), p, func(err error) {
+		clear(p.Body)
+		s.stored(n, err)
+	})
 }
 
 // stored answers a PUT: the one place where the spool's errors become codes.
@@ -363,11 +369,12 @@ func (s *session) cancel(c *protocol.Cancel) {
 		s.refuse(c.Corr, protocol.CodeProof, 0)
 		return
 	}
+	n := c.Corr
 	s.relay.spool.Cancel(q.spoolID(), spool.MessageID(c.Message), func(err error) {
 		if err != nil {
-			s.failed(c.Corr, err)
+			s.failed(n, err)
 			return
 		}
-		s.ok(c.Corr)
+		s.ok(n)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"kin/internal/random"
+	"kin/internal/scrub"
 	"kin/protocol"
 )
 
@@ -231,6 +232,8 @@ var buffers = [3]sync.Pool{}
 
 // frames takes the frames of one websocket message.
 func (s *session) frames(r io.Reader) error {
+	scrub.Stack()
+	defer scrub.Stack()
 	for {
 		var class [1]byte
 		if _, err := io.ReadFull(r, class[:]); err == io.EOF {
@@ -264,7 +267,7 @@ func (s *session) frame(r io.Reader, class byte) error {
 		fresh := make([]byte, size)
 		b = &fresh
 	}
-	defer buffers[class].Put(b)
+	defer func() { clear(*b); buffers[class].Put(b) }()
 	if _, err := io.ReadFull(r, *b); err != nil {
 		return err
 	}
@@ -291,6 +294,7 @@ func (s *session) command(f protocol.Frame) error {
 	if err != nil {
 		return err
 	}
+	defer forget(cmd)
 	switch c := cmd.(type) {
 	case *protocol.Ack:
 		s.ack(c)
@@ -357,7 +361,9 @@ func (s *session) proved(key [32]byte, p protocol.Proof, n protocol.Corr, cmd pr
 		}
 		s.proofKeys[key] = k
 	}
-	ok := k.Verify(p, s.link.SID, n, cmd.SignedBytes())
+	signed := cmd.SignedBytes()
+	ok := k.Verify(p, s.link.SID, n, signed)
+	clear(signed)
 	if ok && s.rank != proven {
 		s.relay.known(s)
 	}

@@ -230,7 +230,10 @@ func (s *store) reserve(n uint64) (first uint64, err error) {
 
 // ids are a queue's receiver and sender id: the same ticket and key have the same.
 func (s *store) ids(t protocol.ID, key [32]byte) (receiver, sender protocol.ID) {
-	b := protocol.Expand(protocol.Extract(s.keys.IDs[:], protocol.LP(t[:], key[:])), "kin/1 ids", 2*protocol.IDSize)
+	from := protocol.LP(t[:], key[:])
+	b := protocol.Expand(protocol.Extract(s.keys.IDs[:], from), "kin/1 ids", 2*protocol.IDSize)
+	defer clear(b)
+	clear(from)
 	return protocol.ID(b), protocol.ID(b[protocol.IDSize:])
 }
 

@@ -11,10 +11,9 @@ import (
 // subscription is a queue that a session reads. The session's mu guards it.
 type subscription struct {
 	// Static.
-	session  *session
-	receiver protocol.ID
-	queue    spool.QueueID
-	handle   uint16
+	session *session
+	queue   spool.QueueID
+	handle  uint16
 
 	after   uint64   // the last sequence that was sent
 	unacked []uint64 // sent and not erased, at most a window
@@ -35,7 +34,7 @@ func (s *session) sub(c *protocol.Sub) {
 		case !s.proved(q.Key, c.Proofs[i], c.Corr, c):
 			a.Code = protocol.CodeProof
 		default:
-			sub, code := s.subscribe(id, q.spoolID())
+			sub, code := s.subscribe(q.spoolID())
 			if a.Code = code; code != protocol.CodeOK {
 				break
 			}
@@ -54,14 +53,14 @@ func (s *session) sub(c *protocol.Sub) {
 }
 
 // subscribe finds or makes the session's subscription to a queue.
-func (s *session) subscribe(id protocol.ID, q spool.QueueID) (*subscription, protocol.Code) {
+func (s *session) subscribe(q spool.QueueID) (*subscription, protocol.Code) {
 	r := s.relay
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sub := range s.subs {
-		if sub.receiver == id {
+		if sub.queue == q {
 			return sub, protocol.CodeOK
 		}
 	}
@@ -69,7 +68,7 @@ func (s *session) subscribe(id protocol.ID, q spool.QueueID) (*subscription, pro
 		return nil, protocol.CodeSubscribers
 	}
 	s.last++
-	sub := &subscription{session: s, receiver: id, queue: q, handle: s.last}
+	sub := &subscription{session: s, queue: q, handle: s.last}
 	if s.subs == nil { // the session has ended
 		return nil, protocol.CodeInternal
 	}

@@ -17,7 +17,9 @@ func (s *session) answer(a protocol.Answer) {
 	if s.closed {
 		return
 	}
-	s.sealOut(a.Type(), a.Body())
+	body := a.Body()
+	s.sealOut(a.Type(), body)
+	clear(body) // it may hold ids
 	s.startWriter()
 }
 
@@ -139,11 +141,13 @@ func (s *session) push() {
 		records := s.relay.spool.Next(sub.queue, after, room)
 		s.mu.Lock()
 		if s.closed {
+			spool.Forget(records)
 			return
 		}
 		for _, r := range records {
 			s.seal(sub, r)
 		}
+		spool.Forget(records)
 		sub.dirty = sub.dirty || len(records) == room
 	}
 }

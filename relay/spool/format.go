@@ -1,10 +1,13 @@
 package spool
 
 import (
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"hash"
+	"unsafe"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -122,27 +125,28 @@ func parseHead(b []byte, m hash.Hash) *layout {
 
 func newMAC(key *[32]byte) hash.Hash { return hmac.New(sha256.New, key[:]) }
 
-// macs are MACs under the keys of epochs, while many records are sealed or opened:
-// it costs more to make one than to use it.
-type macs map[uint32]hash.Hash
-
-// recordKey is the key of a record's header and body: HMAC(its epoch's key, salt ‖
-// segment8 ‖ batch8 ‖ index4).
-func (m macs) recordKey(epoch uint32, epochKey *[32]byte, salt []byte, segment, number uint64, index int) (key [32]byte) {
-	h := m[epoch]
-	if h == nil {
-		h = newMAC(epochKey)
-		m[epoch] = h
+// recordKey is the key of a record's header and body: HMAC-SHA256(its epoch's key,
+// salt ‖ segment8 ‖ batch8 ‖ index4). It is worked out here, for crypto/hmac keeps a
+// key that nobody can overwrite.
+func recordKey(epochKey *[32]byte, salt []byte, segment, number uint64, index int) [32]byte {
+	const block = sha256.BlockSize
+	var inner [block + saltSize + 20]byte
+	var outer [block + sha256.Size]byte
+	for i := range block {
+		inner[i], outer[i] = 0x36, 0x5c
 	}
-	h.Reset()
-	h.Write(salt)
-	var b [20]byte
-	binary.BigEndian.PutUint64(b[:], segment)
-	binary.BigEndian.PutUint64(b[8:], number)
-	binary.BigEndian.PutUint32(b[16:], uint32(index))
-	h.Write(b[:])
-	h.Sum(key[:0])
-	return key
+	subtle.XORBytes(inner[:32], inner[:32], epochKey[:])
+	subtle.XORBytes(outer[:32], outer[:32], epochKey[:])
+	b := append(inner[:block], salt...)
+	b = binary.BigEndian.AppendUint64(b, segment)
+	b = binary.BigEndian.AppendUint64(b, number)
+	b = binary.BigEndian.AppendUint32(b, uint32(index))
+	sum := sha256.Sum256(b)
+	copy(outer[block:], sum[:])
+	sum = sha256.Sum256(outer[:])
+	clear(inner[:])
+	clear(outer[:])
+	return sum
 }
 
 // Nonces of a record's two parts; each key seals one of each.
@@ -151,14 +155,25 @@ var (
 	bodyNonce   = []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01")
 )
 
-func sealPart(dst []byte, key *[32]byte, nonce, plain []byte) {
+// recordCipher seals or opens the parts of one record.
+type recordCipher struct{ cipher.AEAD }
+
+func newCipher(key *[32]byte) recordCipher {
 	a, _ := chacha20poly1305.New(key[:]) // fails only for another length
-	a.Seal(dst[:0], nonce, plain, nil)
+	return recordCipher{a}
+}
+
+// forget overwrites the key in the cipher, which consists of nothing else and has no
+// method for it: garbage that stays in memory would open the record for as long as its
+// sealed bytes are on the disk.
+func (c recordCipher) forget() {
+	clear((*[chacha20poly1305.KeySize]byte)((*[2]unsafe.Pointer)(unsafe.Pointer(&c.AEAD))[1])[:])
 }
 
 func openPart(key *[32]byte, nonce, sealed []byte) ([]byte, error) {
-	a, _ := chacha20poly1305.New(key[:])
-	return a.Open(nil, nonce, sealed, nil)
+	c := newCipher(key)
+	defer c.forget()
+	return c.Open(nil, nonce, sealed, nil)
 }
 
 // record is a record's header.
@@ -171,7 +186,7 @@ type record struct {
 }
 
 func (r *record) marshal() []byte {
-	b := append([]byte{}, r.queue[:]...)
+	b := append(make([]byte, 0, headerSize), r.queue[:]...)
 	b = binary.BigEndian.AppendUint64(b, r.seq)
 	b = append(b, r.id[:]...)
 	b = binary.BigEndian.AppendUint32(b, r.epoch)

@@ -37,6 +37,13 @@ type queue struct{ items []uint32 }
 // collected at once is not read back.
 const cacheSize = 1024
 
+// kept is a body in RAM. It is overwritten when its record goes, or another takes
+// its place.
+type kept struct {
+	seq  uint64
+	body *[protocol.EnvelopeSize]byte // nil before its first use
+}
+
 // index finds records by queue. Entries lie in a slab without pointers.
 type index struct {
 	queues map[QueueID]*queue
@@ -44,8 +51,8 @@ type index struct {
 	free   []uint32
 	count  int
 
-	cache map[uint64][]byte // by sequence
-	ring  [cacheSize]uint64
+	cache map[uint64]int // by sequence: where in ring
+	ring  [cacheSize]kept
 	turn  int
 }
 
@@ -138,21 +145,39 @@ func (x *index) remove(q QueueID, e *entry) {
 	x.uncache(seq)
 }
 
-// keep puts a fresh body into RAM in place of the oldest there.
+// keep puts a copy of a fresh body into RAM in place of the oldest there.
 func (x *index) keep(seq uint64, body []byte) {
 	if len(body) != protocol.EnvelopeSize {
 		return
 	}
 	if x.cache == nil {
-		x.cache = map[uint64][]byte{}
+		x.cache = map[uint64]int{}
 	}
-	x.uncache(x.ring[x.turn])
-	x.ring[x.turn] = seq
+	c := &x.ring[x.turn]
+	x.uncache(c.seq)
+	if c.body == nil {
+		c.body = new([protocol.EnvelopeSize]byte)
+	}
+	c.seq = seq
+	copy(c.body[:], body)
+	x.cache[seq] = x.turn
 	x.turn = (x.turn + 1) % cacheSize
-	x.cache[seq] = body
 }
 
-// cached returns a copy-free body that is in RAM; it is not changed by anybody.
-func (x *index) cached(seq uint64) []byte { return x.cache[seq] }
+// cached copies a body that is in RAM; nil if it is not.
+func (x *index) cached(seq uint64) []byte {
+	at, ok := x.cache[seq]
+	if !ok {
+		return nil
+	}
+	b := envelopes.Get().(*[protocol.EnvelopeSize]byte)
+	*b = *x.ring[at].body
+	return b[:]
+}
 
-func (x *index) uncache(seq uint64) { delete(x.cache, seq) }
+func (x *index) uncache(seq uint64) {
+	if at, ok := x.cache[seq]; ok {
+		clear(x.ring[at].body[:])
+		delete(x.cache, seq)
+	}
+}

@@ -35,7 +35,7 @@ func (s *Spool) recover() error {
 	errs := make([]error, min(runtime.GOMAXPROCS(0), 1+len(names)/8))
 	for w := range errs {
 		all.Go(func() {
-			r := &recovery{Spool: s, heads: newMAC(&s.Key), macs: macs{}, buf: make([]byte, boundary)}
+			r := &recovery{Spool: s, heads: newMAC(&s.Key), buf: make([]byte, boundary)}
 			for errs[w] == nil {
 				i := int(turn.Add(1)) - 1
 				if i >= len(names) {
@@ -62,8 +62,7 @@ func (s *Spool) recover() error {
 // recovery reads one segment after the other.
 type recovery struct {
 	*Spool
-	heads hash.Hash // under the spool key
-	macs  macs
+	heads hash.Hash   // under the spool key
 	buf   []byte      // a batch up to its bodies
 	live  []recovered // of the segment's present life
 	torn  []place     // salts of records that were never acknowledged
@@ -177,7 +176,7 @@ func (r *recovery) batch(g *segment, l *layout, at int64, bodies []int) {
 			g.gone++
 			continue
 		}
-		key := r.macs.recordKey(l.epochs[i], &k.key, salt, l.segment, l.number, i)
+		key := recordKey(&k.key, salt, l.segment, l.number, i)
 		plain, err := openPart(&key, headerNonce, r.buf[l.header(i):][:sealedHead])
 		clear(key[:])
 		if err != nil {
@@ -186,6 +185,7 @@ func (r *recovery) batch(g *segment, l *layout, at int64, bodies []int) {
 			continue
 		}
 		h := parseRecord(plain)
+		clear(plain)
 		r.live = append(r.live, recovered{h.queue, entry{id: h.id, place: place{g.number, uint32(at) + uint32(l.salt(i))}, seq: h.seq,
 			body: uint32(at) + uint32(bodies[i]), batch: uint32(l.number - l.segment), epoch: h.epoch, index: uint16(i), class: l.classes[i], flags: h.flags}})
 	}
@@ -197,7 +197,9 @@ func (r *recovery) openBodies(g *segment, from int) {
 	last := r.live[from:]
 	r.live = r.live[:from]
 	for _, e := range last {
-		if _, err := r.body(&e.entry); err != nil {
+		body, err := r.body(&e.entry)
+		clear(body)
+		if err != nil {
 			g.gone++
 			r.torn = append(r.torn, e.place)
 			continue
@@ -221,7 +223,9 @@ func (s *Spool) settle() {
 				kept = append(kept, i)
 				continue
 			}
-			if _, err := s.body(&x.slab[other]); err != nil {
+			body, err := s.body(&x.slab[other])
+			clear(body)
+			if err != nil {
 				seen[x.slab[i].id] = i
 				kept[slices.Index(kept, other)] = i
 				i = other

@@ -60,7 +60,7 @@ type Record struct {
 	Sequence uint64
 	Expiry   uint32
 	Urgent   bool
-	Body     []byte
+	Body     []byte // until Forget
 }
 
 // Errors of Put, Open and Sweep.
@@ -210,6 +210,7 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 		stored := *e
 		s.mu.Unlock()
 		body, err := s.body(&stored)
+		defer clear(body)
 		switch {
 		case err == nil && string(body) == string(p.Body):
 			done(nil)
@@ -242,7 +243,8 @@ func (s *Spool) enqueue(q QueueID, p Put, done func(error)) error {
 }
 
 // Next returns up to max records of a queue whose sequence is above after,
-// ascending. A damaged one is dropped and logged, never served.
+// ascending. A damaged one is dropped and logged, never served. The caller hands them
+// to Forget when it is done.
 func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
 	var out []Record
 	for len(out) < max {
@@ -252,10 +254,10 @@ func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
 			s.mu.Unlock()
 			break
 		}
-		stored, cached := *e, s.index.cached(e.seq)
+		stored, body := *e, s.index.cached(e.seq)
 		s.mu.Unlock()
-		body, err := cached, error(nil)
 		if body == nil {
+			var err error
 			if body, err = s.body(&stored); err != nil {
 				if s.damaged(q, &stored) {
 					after = stored.seq
@@ -267,6 +269,19 @@ func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
 		out = append(out, Record{stored.seq, stored.epoch, stored.urgent(), body})
 	}
 	return out
+}
+
+// envelopes are for bodies that were read; those that wait here are blank.
+var envelopes = sync.Pool{New: func() any { return new([protocol.EnvelopeSize]byte) }}
+
+// Forget overwrites the bodies of records that Next returned.
+func Forget(records []Record) {
+	for _, r := range records {
+		clear(r.Body)
+		if len(r.Body) == protocol.EnvelopeSize {
+			envelopes.Put((*[protocol.EnvelopeSize]byte)(r.Body))
+		}
+	}
 }
 
 // damaged drops a record that does not open, unless it was moved or erased

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"kin/internal/scrub"
 )
 
 // syncWithin is how long a zeroed salt waits for its sync at most.
@@ -238,6 +240,7 @@ func (s *Spool) append(batch []*pending) ([]entry, error) {
 	if err == nil {
 		_, err = g.file.WriteAt(s.buf[:length], g.end)
 	}
+	clear(s.buf[:min(length, len(s.buf))]) // its salts
 	if err == nil {
 		err = s.sync(g)
 	}
@@ -282,7 +285,8 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 	rand.Read(b[l.salt(0):l.salt(n)])
 	entries := make([]entry, n)
 	seal := func(from, to int) {
-		m := macs{}
+		scrub.Stack()
+		defer scrub.Stack()
 		for i := from; i < to; i++ {
 			p := batch[i]
 			r := record{p.queue, p.seq, p.ID, p.Expiry, 0}
@@ -293,9 +297,13 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 				r.flags = flagUrgent
 			}
 			salt := l.salt(i)
-			k := m.recordKey(p.Expiry, &keys[i].key, b[salt:salt+saltSize], l.segment, l.number, i)
-			sealPart(b[l.header(i):], &k, headerNonce, r.marshal())
-			sealPart(b[bodies[i]:], &k, bodyNonce, p.Body)
+			k := recordKey(&keys[i].key, b[salt:salt+saltSize], l.segment, l.number, i)
+			seal := newCipher(&k)
+			header := r.marshal()
+			seal.Seal(b[l.header(i):][:0], headerNonce, header, nil)
+			seal.Seal(b[bodies[i]:][:0], bodyNonce, p.Body, nil)
+			clear(header)
+			seal.forget()
 			clear(k[:])
 			entries[i] = entry{id: p.ID, place: place{g.number, uint32(g.end) + uint32(salt)}, seq: r.seq,
 				body: uint32(g.end) + uint32(bodies[i]), batch: uint32(l.number - g.id), epoch: p.Expiry,
@@ -312,6 +320,8 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 
 // body reads and opens a record's body.
 func (s *Spool) body(e *entry) ([]byte, error) {
+	scrub.Stack()
+	defer scrub.Stack()
 	s.mu.Lock()
 	g := s.segments[e.segment]
 	k := s.epochs.keys[e.epoch]
@@ -328,11 +338,12 @@ func (s *Spool) body(e *entry) ([]byte, error) {
 	if _, err := g.file.ReadAt(salt[:], int64(e.salt)); err != nil {
 		return nil, err
 	}
+	defer clear(salt[:])
 	sealed := make([]byte, bodySizes[e.class]+16)
 	if _, err := g.file.ReadAt(sealed, int64(e.body)); err != nil {
 		return nil, err
 	}
-	key := macs{}.recordKey(e.epoch, &epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
+	key := recordKey(&epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
 	defer clear(key[:])
 	return openPart(&key, bodyNonce, sealed)
 }
