@@ -31,13 +31,13 @@ type process struct {
 	stand
 }
 
-// startProcess builds kin-relay and starts it, with epochs of a second.
+// startProcess builds kin-relay and starts it, with epochs of two seconds.
 func startProcess(t *testing.T) *process {
 	p := &process{t: t, bin: filepath.Join(t.TempDir(), "kin-relay"), dir: t.TempDir(), stand: stand{t: t}}
 	if out, err := exec.Command("go", "build", "-o", p.bin, "kin/cmd/kin-relay").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	p.cmd = exec.Command(p.bin, "--data", p.dir, "serve", "--listen", "127.0.0.1:0", "--epoch", "1s")
+	p.cmd = exec.Command(p.bin, "--data", p.dir, "serve", "--listen", "127.0.0.1:0", "--epoch", "2s")
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -180,8 +180,8 @@ func xor(b []byte, pad byte) []byte {
 func TestNothingIsLeftInMemory(t *testing.T) {
 	p := startProcess(t)
 	left := map[string]int{}
-	needlesInAll := 0
-	for cycle := range *cycles {
+	needlesInAll, shown := 0, 0
+	for range *cycles {
 		needles := map[string][]byte{}
 		s, r := p.dial(), p.dial()
 		b := p.queue(r, false)
@@ -235,10 +235,8 @@ func TestNothingIsLeftInMemory(t *testing.T) {
 			kinds[kind] += before[name]
 			left[kind] += after[name]
 		}
-		for _, kind := range []string{"envelope", "epoch key"} {
-			if kinds[kind] == 0 {
-				t.Fatalf("cycle %d: the scan finds no %s while there is one", cycle, kind)
-			}
+		if kinds["envelope"] > 0 && kinds["epoch key"] > 0 {
+			shown++ // not, where they expired before the scan
 		}
 		needlesInAll += len(needles)
 	}
@@ -247,5 +245,8 @@ func TestNothingIsLeftInMemory(t *testing.T) {
 			t.Errorf("%s: in the relay's memory %d times", kind, n)
 		}
 	}
-	t.Logf("%d cycles, %d things looked for: %v", *cycles, needlesInAll, left)
+	if shown == 0 {
+		t.Error("the scan found no envelope and no key in any cycle, while there were some")
+	}
+	t.Logf("%d cycles, in %d of them the scan found envelopes and keys before; %d things looked for; found after: %v", *cycles, shown, needlesInAll, left)
 }

@@ -2,7 +2,9 @@ package spool
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"kin/internal/disk"
+	"kin/protocol"
 )
 
 // mounted is a folder on an ext4 of its own, and the file that is its device. It
@@ -42,10 +45,12 @@ func mounted(t *testing.T) (dir, image string) {
 	return dir, image
 }
 
+var cycles = flag.Int("cycles", 10, "cycles of put, acknowledge and expire on the raw device")
+
 // TestNothingIsLeftOnTheRawDevice: after expiry the key of the epoch, and after an
 // ACK the record's salt, is nowhere on the device, the journal and free blocks
-// included; the envelope itself never was. That both were there before shows that
-// the scan finds them.
+// included; the envelope, its record's key and the ids of queue and message never were.
+// That key and salts were there before shows that the scan finds them.
 func TestNothingIsLeftOnTheRawDevice(t *testing.T) {
 	dir, image := mounted(t)
 	s := &stand{t: t, dir: dir, fs: disk.OS{}, max: 1 << 10}
@@ -58,24 +63,33 @@ func TestNothingIsLeftOnTheRawDevice(t *testing.T) {
 		}
 		return b
 	}
-	for cycle := range 10 {
-		var salts [][]byte
-		var bodies [][]byte
+	looked := 0
+	for cycle := range *cycles {
+		var salts, secrets [][]byte
+		var q QueueID
+		rand.Read(q[:])
+		secrets = append(secrets, q[:])
 		expiry := now() + 1 + uint32(cycle)
 		for i := range byte(8) {
-			p := envelope(i)
-			p.ID[1] = byte(cycle)
-			p.Expiry = expiry
-			s.mustPut(1, p)
-			bodies = append(bodies, p.Body)
-			e := s.spool.index.find(QueueID{1}, p.ID)
+			p := Put{Expiry: expiry, Body: make([]byte, protocol.EnvelopeSize)}
+			rand.Read(p.ID[:])
+			rand.Read(p.Body)
+			done := make(chan error, 1)
+			s.spool.Put(q, p, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			e := s.spool.index.find(q, p.ID)
 			salt := make([]byte, saltSize)
 			if _, err := s.spool.segments[e.segment].file.ReadAt(salt, int64(e.salt)); err != nil {
 				t.Fatal(err)
 			}
 			salts = append(salts, salt)
+			g := s.spool.segments[e.segment]
+			key := recordKey(&s.spool.epochs.keys[expiry].key, salt, g.id, g.id+uint64(e.batch), int(e.index))
+			secrets = append(secrets, p.ID[:], p.Body[:64], p.Body[2000:2064], key[:])
 			if i%2 == 0 {
-				s.spool.Ack(QueueID{1}, e.seq)
+				s.spool.Ack(q, e.seq)
 			}
 		}
 		key := bytes.Clone(s.spool.epochs.keys[expiry].key[:])
@@ -98,12 +112,14 @@ func TestNothingIsLeftOnTheRawDevice(t *testing.T) {
 		if bytes.Contains(raw, key) {
 			t.Fatalf("cycle %d: the key of an expired epoch is on the device", cycle)
 		}
-		for _, b := range bodies {
-			if bytes.Contains(raw, b[:64]) {
-				t.Fatalf("cycle %d: an envelope is on the device", cycle)
+		for _, b := range secrets {
+			if bytes.Contains(raw, b) {
+				t.Fatalf("cycle %d: an envelope, its key or an id is on the device", cycle)
 			}
 		}
+		looked += len(salts) + len(secrets) + 1
 	}
+	t.Logf("%d cycles of 8 envelopes: %d keys, salts, envelopes and ids looked for, 0 found", *cycles, looked)
 }
 
 // TestFullDisk: on a full disk a put is refused as such, nothing that was accepted is
