@@ -2,8 +2,6 @@ package protocol
 
 import (
 	"crypto/ecdh"
-	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -43,35 +41,48 @@ func Hash(label string, items ...[]byte) []byte {
 
 // Extract is HKDF-Extract with SHA-256 (RFC 5869, section 2.2): 32 bytes from a
 // salt and the concatenation of the parts.
-func Extract(salt []byte, parts ...[]byte) []byte {
-	ikm := concat(parts...)
-	defer clear(ikm)
-	prk, err := hkdf.Extract(sha256.New, ikm, salt)
-	if err != nil {
-		panic("kin: hkdf: " + err.Error()) // only in FIPS-only mode with short keys
-	}
-	return prk
-}
+func Extract(salt []byte, parts ...[]byte) []byte { return appendMAC(nil, salt, parts...) }
 
 // Expand is HKDF-Expand with SHA-256 (RFC 5869, section 2.3): n bytes, at most 8,160.
-// crypto/hkdf leaves copies of what it returns in memory; these are the only ones.
 func Expand(prk []byte, info string, n int) []byte {
 	if n > 255*sha256.Size {
 		panic("kin: hkdf: too much is asked for")
 	}
-	m := hmac.New(sha256.New, prk)
 	out := make([]byte, 0, (n+sha256.Size-1)/sha256.Size*sha256.Size)
 	for i := byte(1); len(out) < n; i++ {
-		m.Reset()
-		m.Write(out[max(0, len(out)-sha256.Size):])
-		m.Write([]byte(info))
-		m.Write([]byte{i})
-		out = m.Sum(out)
+		out = appendMAC(out, prk, out[max(0, len(out)-sha256.Size):], []byte(info), []byte{i})
 	}
-	m.Reset()
-	m.Write(zeros[:sha256.BlockSize-1]) // over the last block, which the hash keeps
 	clear(out[n:])
 	return out[:n:n]
+}
+
+// appendMAC appends HMAC-SHA256(key, the concatenation of the parts). It is worked out
+// here, for crypto/hmac and crypto/hkdf leave keys and what they were made from in
+// memory, where nobody can overwrite them.
+func appendMAC(dst, key []byte, parts ...[]byte) []byte {
+	if len(key) > sha256.BlockSize {
+		sum := sha256.Sum256(key)
+		key = sum[:]
+	}
+	n := sha256.BlockSize
+	for _, p := range parts {
+		n += len(p)
+	}
+	inner, outer := make([]byte, sha256.BlockSize, n), make([]byte, sha256.BlockSize, sha256.BlockSize+sha256.Size)
+	defer func() { clear(inner); clear(outer) }()
+	copy(inner, key)
+	copy(outer, key)
+	for i := range sha256.BlockSize {
+		inner[i] ^= 0x36
+		outer[i] ^= 0x5c
+	}
+	for _, p := range parts {
+		inner = append(inner, p...)
+	}
+	sum := sha256.Sum256(inner)
+	outer = append(outer, sum[:]...)
+	sum = sha256.Sum256(outer)
+	return append(dst, sum[:]...)
 }
 
 // ErrLowOrder is returned for an X25519 public key with which every shared

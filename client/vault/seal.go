@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -164,11 +163,8 @@ func (f ref) marshal() []byte {
 	return binary.BigEndian.AppendUint32([]byte{byte(f.use)}, f.number)
 }
 
-func mac(key []byte, parts ...[]byte) []byte {
-	m := hmac.New(sha256.New, key)
-	m.Write(protocol.LP(parts...))
-	return m.Sum(nil)
-}
+// mac is HMAC-SHA256 of LP(parts), which is what HKDF-Extract computes.
+func mac(key []byte, parts ...[]byte) []byte { return protocol.Extract(key, protocol.LP(parts...)) }
 
 // prefix is what the names of a table's records begin with.
 func (r *ring) prefix(table string) []byte {

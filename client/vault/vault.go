@@ -257,6 +257,7 @@ func Open(dir string, passphrase []byte) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer clear(master)
 	v, err := OpenKey(dir, master)
 	if errors.Is(err, ErrPassphrase) {
 		err = ErrDamaged
