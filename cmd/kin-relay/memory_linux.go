@@ -12,17 +12,14 @@ import (
 
 // memoryShare is how much of the machine's memory the relay keeps to, in hundredths:
 // the rest is the kernel's, for sockets.
-const memoryShare = 80
+const memoryShare = 70
 
 // limitMemory has garbage collected in time: where there is little memory, a heap that
-// may double would end the process. GOMEMLIMIT goes before it.
-func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
-	}
+// may double would end the process. It returns the limit; GOMEMLIMIT goes before it.
+func limitMemory() int64 {
 	var machine unix.Sysinfo_t
-	if unix.Sysinfo(&machine) != nil {
-		return
+	if os.Getenv("GOMEMLIMIT") != "" || unix.Sysinfo(&machine) != nil {
+		return debug.SetMemoryLimit(-1)
 	}
 	there := int64(machine.Totalram) * int64(machine.Unit)
 	groups, _ := os.ReadFile("/proc/self/cgroup")
@@ -50,4 +47,5 @@ func limitMemory() {
 		}
 	}
 	debug.SetMemoryLimit(there / 100 * memoryShare)
+	return there / 100 * memoryShare
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"math"
 	"os/exec"
 	"strings"
 	"testing"
@@ -84,8 +85,11 @@ func TestScripts(t *testing.T) {
 
 func TestConnectionsFitTheDescriptors(t *testing.T) {
 	for descriptors, want := range map[int]int{256: 192, 1024: 768, 4096: 3072, 8192: 7168, 20000: 10000, 1 << 20: 10000} {
-		if got := connections(10000, descriptors); got != want {
+		if got := connections(10000, descriptors, math.MaxInt64); got != want {
 			t.Errorf("%d of %d descriptors; want %d", got, descriptors, want)
 		}
+	}
+	if got := connections(1<<20, 1<<20, 128<<20); got != (128<<20)/connectionMemory {
+		t.Errorf("%d in 128 MiB", got)
 	}
 }

@@ -98,13 +98,13 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	limitMemory()
+	memory := limitMemory()
 	log := a.logger(s.log)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	r, err := relay.Open(relay.Config{Dir: dir, Epoch: s.epoch.D, MaxTTL: s.maxTTL.D, KeysInRAM: s.keys == "ram", Log: log,
-		Connections: connections(s.connections, descriptors())})
+		Connections: connections(s.connections, descriptors(), memory)})
 	if err != nil {
 		return err
 	}
@@ -114,8 +114,15 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	return errors.Join(err, r.Shutdown(end))
 }
 
-// connections is how many of those that were asked for fit beside the reserve.
-func connections(asked, descriptors int) int { return min(asked, descriptors-reserve(descriptors)) }
+// connectionMemory is what a connection takes, with its share of what garbage is not
+// collected yet.
+const connectionMemory = 6500
+
+// connections is how many of those that were asked for fit beside the reserve of
+// descriptors, and into memory.
+func connections(asked, descriptors int, memory int64) int {
+	return int(min(int64(asked), int64(descriptors-reserve(descriptors)), memory/connectionMemory))
+}
 
 // reserve is how many descriptors are left to the relay's own files, and to
 // connections that are no websockets yet: a quarter, or 1,024.
