@@ -114,9 +114,11 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	return errors.Join(err, r.Shutdown(end))
 }
 
-// connectionMemory is what a connection takes, with its share of what garbage is not
-// collected yet.
-const connectionMemory = 6500
+// connectionMemory is what a connection takes that reads a queue (docs/performance.md).
+const connectionMemory = 9000
+
+// doorRoom is how many connections may be no websockets yet; each takes 15 KB.
+const doorRoom = 128
 
 // connections is how many of those that were asked for fit beside the reserve of
 // descriptors, and into memory.
@@ -150,7 +152,7 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir str
 	inspect(dir, func(key string, args ...any) { log.Warn(a.say.T(key, args...)) })
 	confine(dir, s.cert, s.key)
 	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // net/http's log names addresses
-	d := &door{room: reserve(descriptors()) / 2}
+	d := &door{room: min(doorRoom, reserve(descriptors())/2)}
 	server := &http.Server{Handler: r, ReadTimeout: headerWait, WriteTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: quiet, ConnState: d.note}
 	server.SetKeepAlivesEnabled(false) // a connection becomes a websocket or ends
 	adminServer := &http.Server{Handler: r.Admin(), ReadHeaderTimeout: headerWait, ErrorLog: quiet}
