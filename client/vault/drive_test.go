@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
-	"testing"
 )
 
 // driveEnv makes the test binary the program that lives through a history: the one
@@ -16,17 +14,6 @@ import (
 // earlier life is known to have done. If the variable is "waits", it opens the profile and
 // then waits for a line.
 const driveEnv = "KIN_VAULT_DRIVE"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(driveEnv) == "" {
-		os.Exit(m.Run())
-	}
-	runtime.LockOSThread() // strace counts faults by thread
-	if err := drive(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
 
 // driver says on its standard output what it begins and what has returned.
 type driver struct {

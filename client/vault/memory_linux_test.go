@@ -16,16 +16,7 @@ import (
 // childEnv names the profile that a child process of the test opens and closes.
 const childEnv = "KIN_VAULT_TEST_PROFILE"
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(childEnv); dir != "" {
-		if err := openAndClose(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
+func init() { children[childEnv] = openAndClose }
 
 // openAndClose reads a passphrase, opens the profile, looks at all that is in it, and
 // closes it, saying so, and then waits for its end.
