@@ -45,7 +45,7 @@ const kinds = {
     all(f, { ...bundle.derive(f.h), bundle: padded })
   },
   handshake(f) {
-    const got = handshake.accept(f, f.h, f.envelope, freshOf(f, 'host', f['guest.kem_seed']))
+    const got = handshake.accept(f, f.h, f.envelope, 0, freshOf(f, 'host', f['guest.kem_seed']))
     all(f, got)
     halves(f, got.halves)
     assert.deepEqual(state.show(got.next), state.show(state.read(f, 'host')))

@@ -1,7 +1,8 @@
 // docs/protocol.md, Invite bundle.
-import { H, LP, ascii, cut, equal, expand, extract, number, refuse, sha256, zero } from './bytes.js'
-import { checked, checkedKEM } from './keys.js'
-import { open } from './sealed.js'
+import nacl from 'tweetnacl'
+import { LP, ascii, cut, equal, expand, extract, join, number, refuse, sha256, zero } from './bytes.js'
+import { checked, checkedKEM, kemKeys, publicKey } from './keys.js'
+import { open, seal } from './sealed.js'
 
 const lengths = [12, 32, 32, 32, 1184, 1184, 32, 40, null, 32]
 
@@ -16,8 +17,24 @@ export function derive(h) {
 
 export function marshal(b) {
   return LP(ascii('kin/1 bundle'), b.IKb, b.OPKb, b.RKb, b.ek_hs, b.ek_r, b.QEb,
-    new Uint8Array([...b.fingerprint, ...b.sender_id]), b.meta, b.rand32)
+    join(b.fingerprint, b.sender_id), b.meta, b.rand32)
 }
+
+// newKeys are the host's private keys for one invite.
+export const newKeys = () => ({
+  ikb: nacl.randomBytes(32), opkb: nacl.randomBytes(32), rkb: nacl.randomBytes(32), qeb: nacl.randomBytes(32),
+  ek_hs_seed: nacl.randomBytes(64), ek_r_seed: nacl.randomBytes(64),
+})
+
+// make is B for these keys.
+export const make = (keys, fingerprint, sender_id, meta) => marshal({
+  IKb: publicKey(keys.ikb), OPKb: publicKey(keys.opkb), RKb: publicKey(keys.rkb), QEb: publicKey(keys.qeb),
+  ek_hs: kemKeys(keys.ek_hs_seed).publicKey, ek_r: kemKeys(keys.ek_r_seed).publicKey,
+  fingerprint, sender_id, meta, rand32: nacl.randomBytes(32),
+})
+
+export const padded = (B) => join(B, new Uint8Array(4056 - B.length))
+export const sealBlob = (B) => seal(derive(sha256(B)).key, padded(B))
 
 // parse reads a padded bundle.
 export function parse(padded) {

@@ -1,6 +1,6 @@
 // docs/protocol.md, Queue commands: the tables as they stand there, and proofs.
 import nacl from 'tweetnacl'
-import { H, equal, join, number, refuse } from './bytes.js'
+import { H, cut, equal, join, number, refuse, u64 } from './bytes.js'
 
 // A field is a name and a size; [size, name] repeats it n times; optional fields may
 // be missing together with all behind them.
@@ -27,8 +27,38 @@ const answers = {
   0x87: 'handle2 sequence8 flags1 envelope4096',
   0x88: 'handle2 invite1 fetches1 tries1',
 }
+const pattern = /^(\[?)(n\*)?([a-z]+)(\d+)/
 const most = { 0x01: 16, 0x09: 40, 0x0b: 256 }
 const unsigned = ['corr', 'proof', 'envelope', 'blob']
+
+export const types = { ISSUE: 1, NEW: 2, OFFER: 3, DEL: 4, FETCH: 5, PUT: 6, FIRST: 7, CANCEL: 8, SUB: 9, UNSUB: 10, ACK: 11 }
+
+// marshal makes a body from values by name: bytes or numbers, lists where the table
+// repeats. The number n is that of the list behind it.
+function marshal(form, values) {
+  const parts = []
+  let list
+  for (const field of form.split(' ')) {
+    const [, optional, times, name, size] = field.match(pattern)
+    if (optional && !values[name]) break
+    if (name === 'n') list = values[form.match(/n\*([a-z]+)/)[1]].length
+    const all = times ? values[name] : [name === 'n' ? list : values[name]]
+    for (const v of all) parts.push(typeof v === 'number' ? u64(v).slice(8 - size) : v)
+  }
+  return join(...parts)
+}
+
+// command makes a command's body. One proof is made for each key.
+export function command(type, values, { sid, RA, keys = [] }) {
+  const form = commands[type]
+  if (!form.includes('proof')) return marshal(form, values)
+  const proof = form.includes('n*proof') ? keys.map(() => new Uint8Array(48)) : new Uint8Array(48)
+  const hash = H('kin/1 cmd', sid, values.corr, parseCommand(type, marshal(form, { ...values, proof })).signed)
+  const proofs = keys.map((key) => nacl.box(hash, values.corr, RA, key))
+  return marshal(form, { ...values, proof: form.includes('n*proof') ? proofs : proofs[0] })
+}
+
+export const answer = (type, values) => marshal(answers[type], values)
 
 function parse(table, type, body) {
   const fields = []
@@ -39,7 +69,7 @@ function parse(table, type, body) {
     fields.push([name, body.slice(at, (at += size))])
   }
   for (const field of table[type].split(' ')) {
-    const [, optional, times, name, size] = field.match(/^(\[?)(n\*)?([a-z]+)(\d+)/)
+    const [, optional, times, name, size] = field.match(pattern)
     if (optional && at === body.length) break
     for (let i = 0; i < (times ? n : 1); i++) take(name, +size)
     if (name === 'n') {
@@ -60,6 +90,12 @@ export function parseCommand(type, body) {
 }
 
 export const parseAnswer = (type, body) => type in answers ? parse(answers, type, body) : null
+
+// queueOf reads what SUBBED says of one queue.
+export function queueOf(b) {
+  const [code, handle, waiting, invite, fetches, tries] = cut(b, 2, 2, 4, 1, 1, 1).map(number)
+  return { code, handle, waiting, invite, fetches, tries }
+}
 
 // verify checks each proof of a command with the relay's private RA.
 export function verify(command, sid, ra, key) {

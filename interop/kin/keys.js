@@ -19,7 +19,7 @@ export function DH(a, B) {
 export const publicKey = (secret) => nacl.scalarMult.base(secret)
 export const kemKeys = (seed) => ml_kem768.keygen(seed)
 export const decaps = (seed, ct) => ml_kem768.decapsulate(ct, ml_kem768.keygen(seed).secretKey)
-export const encaps = (ek, random) => ml_kem768.encapsulate(ek, random)
+export const encaps = (ek) => ml_kem768.encapsulate(ek, nacl.randomBytes(32))
 
 // checkedKEM makes the modulus check of FIPS 203, 7.2: every 12-bit coefficient is
 // below 3,329. It is written out so as not to rely on when a library makes it.

@@ -1,7 +1,8 @@
 // docs/protocol.md, Link.
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import { H, cut, equal, expand, extract, join, number, refuse, sha256, u32, zero } from './bytes.js'
-import { DH, checked, checkedKEM, decaps } from './keys.js'
+import nacl from 'tweetnacl'
+import { DH, checked, checkedKEM, decaps, encaps, publicKey } from './keys.js'
 
 const sizes = [256, 4352, 65792]
 
@@ -21,16 +22,29 @@ export function parseHello(b, pin) {
   return { versions, RS, RE, RA, ekR, nonce, epoch, ttl, durable: flags === 1, window }
 }
 
+const keysOf = (hello, version, CE, ctR, ...secrets) => {
+  const prk = extract(H('kin/1 link', hello, version, CE, ctR), ...secrets)
+  const [c2s, s2c, sid] = cut(expand(prk, 'kin/1 link keys', 96), 32, 32, 32)
+  return { c2s, s2c, sid }
+}
+
+// connect is the client's half: it reads the hello and makes the answer.
+export function connect(bytes, pin) {
+  const hello = parseHello(bytes, pin)
+  const ce = nacl.randomBytes(32)
+  const { cipherText: ctR, sharedSecret: ssR } = encaps(hello.ekR)
+  const [version, CE] = [Uint8Array.of(1), publicKey(ce)]
+  const keys = keysOf(bytes, version, CE, ctR, DH(ce, hello.RE), DH(ce, hello.RS), ssR)
+  return { hello, answer: join(version, CE, ctR), ...keys }
+}
+
 // accept is the relay's half.
 export function accept(f) {
   if (f.answer.length !== 1 + 32 + 1088) refuse('malformed')
   const [version, CE, ctR] = cut(f.answer, 1, 32, 1088)
   if (version[0] !== 1) refuse('version')
   checked(CE, 'low-order')
-  const salt = H('kin/1 link', f.hello, version, CE, ctR)
-  const prk = extract(salt, DH(f.re, CE), DH(f.rs, CE), decaps(f.ek_seed, ctR))
-  const [c2s, s2c, sid] = cut(expand(prk, 'kin/1 link keys', 96), 32, 32, 32)
-  return { c2s, s2c, sid }
+  return keysOf(f.hello, version, CE, ctR, DH(f.re, CE), DH(f.rs, CE), decaps(f.ek_seed, ctR))
 }
 
 const nonceOf = (counter) => join(u32(0), u32(Math.floor(counter / 2 ** 32)), u32(counter % 2 ** 32))
@@ -46,9 +60,12 @@ export function sealFrame(key, counter, type, body) {
   return join(Uint8Array.of(c), aead.update(plain), aead.final(), aead.getAuthTag())
 }
 
+// frameLength is how long the frame is that begins with this class byte.
+export const frameLength = (c) => c < sizes.length ? 1 + sizes[c] + 16 : refuse('malformed')
+
 export function openFrame(key, counter, wire) {
   const c = wire[0]
-  if (!(c < sizes.length) || wire.length !== 1 + sizes[c] + 16) refuse('malformed')
+  if (wire.length !== frameLength(c)) refuse('malformed')
   const aead = createDecipheriv('chacha20-poly1305', key, nonceOf(counter), { authTagLength: 16 })
   aead.setAAD(Uint8Array.of(c))
   aead.setAuthTag(wire.slice(-16))

@@ -21,6 +21,14 @@ export function host(k) {
   }
 }
 
+// guest is the guest's state before it seals the first flight.
+export function guest(k) {
+  return begin({
+    ad: k.AD, tag_send: k.Sa, tag_recv: k.Sb, root: k.SK, send_nhk: k.HKa, recv_nhk: k.NHKb,
+    send_n: 0, sent: 0, recv_n: 0, recv_base: 1, recv_skipped: [], old: [],
+  }, k.RKb, k.ek_r)[0]
+}
+
 // begin begins a chain towards the peer's dh and ek. fresh, for vectors, has the new
 // keys dh and kem_seed, and ct with ss.
 function begin(s, peerDH, peerEK, fresh = { dh: nacl.randomBytes(32), kem_seed: nacl.randomBytes(64) }) {
@@ -41,21 +49,28 @@ export function header(s) {
 const messageKeys = (mk, ad, encHdr) =>
   cut(expand(mk, join(ascii('kin/1 msg'), sha256(LP(ad, encHdr))), 64), 32, 32)
 
-export function sealMessage(s, qe, plaintext) {
-  checked(qe)
+// sealBody seals the header and the padded plaintext. parts, for vectors, changes
+// what is sealed.
+export function sealBody(s, plaintext, size, parts = {}) {
   if (s.send_n >= 60000) refuse('chain-full')
-  const encHdr = seal(s.send_hk, header(s))
+  const encHdr = seal(s.send_hk, parts.header ?? header(s))
   const [k, com] = messageKeys(hmac(s.send_ck, Uint8Array.of(1)), s.ad, encHdr)
   const next = { ...s, send_ck: hmac(s.send_ck, Uint8Array.of(2)), send_n: s.send_n + 1, sent: s.sent + 1 }
   const nonce = nacl.randomBytes(24)
-  const body = join(nonce, com, nacl.secretbox(pad(plaintext, 1563), nonce, k))
-  const tag = seal(s.tag_send, join(u64(next.sent), u64(highest(s))))
+  const body = join(nonce, com, nacl.secretbox(parts.padded ?? pad(plaintext, size), nonce, k))
+  return { next, encHdr, body, com }
+}
+
+export function sealMessage(s, qe, plaintext, parts = {}) {
+  checked(qe)
+  const { next, encHdr, body, com } = sealBody(s, plaintext, 1563, parts)
+  const tag = seal(s.tag_send, join(u64(parts.seq ?? next.sent), u64(parts.echo ?? highest(s))))
   return { next, com, seq: next.sent, envelope: sealAnonymous(join(Uint8Array.of(2), tag, encHdr, body), qe) }
 }
 
-const highest = (s) => s.recv_base + s.recv_n - 1
+export const highest = (s) => s.recv_base + s.recv_n - 1
 
-// openEnvelopeOf opens a message. What is refused behind the tag has seq and echo.
+// openMessageEnvelope opens a message. What is refused behind the tag has seq and echo.
 export function openMessageEnvelope(s, qe, envelope, now, fresh) {
   const inner = openEnvelope(envelope, qe)
   if (inner[0] !== 2) refuse('type')
@@ -166,4 +181,12 @@ function limited(s) {
     ;(old.at(-1)?.skipped ?? present).shift()
   }
   return { ...s, recv_skipped: present, old: old.filter((o) => o.skipped.length > 0) }
+}
+
+// forget destroys skipped keys 15 days after they were skipped.
+export function forget(s, now) {
+  const young = (keys) => keys.filter((k) => k.when > now - 1296000)
+  return {
+    ...s, recv_skipped: young(s.recv_skipped), old: s.old.map((o) => ({ ...o, skipped: young(o.skipped) })).filter((o) => o.skipped.length > 0),
+  }
 }

@@ -1,0 +1,124 @@
+// docs/protocol.md, Receiving, Gaps, Receipts, Before the flight, Rollback. take
+// changes the contact; the caller commits, and only then ACKs.
+import nacl from 'tweetnacl'
+import { Refusal, equal, join, number, refuse, sha256 } from './bytes.js'
+import { CONTROL, FIRST, parse } from './body.js'
+import { openEnvelope } from './sealed.js'
+import { accept, flightID } from './handshake.js'
+import { forget, highest, openMessageEnvelope } from './ratchet.js'
+import { confirmed, uuid } from './outbox.js'
+
+// take is given each envelope once it has come, and says whether it may be ACKed.
+export function take(c, envelope, now = Date.now()) {
+  try {
+    if (!c.session) begin(c, envelope, now)
+    else opened(c, envelope, openMessageEnvelope(c.session, c.own.qe, envelope, Math.floor(now / 1000)), now)
+    return true
+  } catch (e) {
+    if (!(e instanceof Refusal)) throw e
+    return refused(c, envelope, e, now)
+  }
+}
+
+// begin opens a first flight, or holds a message that came before it.
+function begin(c, envelope, now) {
+  if (openEnvelope(envelope, c.own.qe)[0] === 2) {
+    if (c.held.length >= 32) refuse('held')
+    return c.held.push(envelope)
+  }
+  const got = accept({ ...c.keys, qeb: c.own.qe }, c.h, envelope, Math.floor(now / 1000))
+  const m = parse(got.plaintext)
+  if (m.kind !== FIRST || !m.queues) refuse('malformed')
+  opened(c, envelope, { ...got, echo: 0 }, now)
+  Object.assign(c, { peer: { ...m.queues[0], key: nacl.randomBytes(32), registered: false }, name: m.name, th2: got.th2 })
+  delete c.keys
+  const held = c.held
+  c.held = []
+  for (const e of held) take(c, e, now)
+  c.notes.push(`held before the flight: ${held.length}`)
+}
+
+// opened is for what the ratchet has accepted.
+function opened(c, envelope, got, now) {
+  const m = parse(got.plaintext)
+  if (m.seq !== got.seq) refuse('malformed')
+  const before = c.seen[m.seq - 1]
+  if (before ? !equal(before.com, m.prev) : m.seq === 1 && !m.prev.every((b) => b === 0)) {
+    c.notes.push(`the peer forked at ${m.seq}`)
+    refuse('fork')
+  }
+  const last = c.session ? highest(c.session) : 0
+  c.session = forget(got.next, Math.floor(now / 1000))
+  c.seen[m.seq] = { hash: sha256(envelope), com: got.com }
+  for (const seq in c.seen) if (seq <= m.seq - 2048) delete c.seen[seq]
+  const gap = gapBefore(c, m, last)
+  confirmed(c, m.receipts ?? [], got.echo)
+  if (m.notice === 1) c.notes.push('the peer says: two devices seem to send as you')
+  if (m.kind === CONTROL) return
+  due(c, m.seq, now)
+  if (m.kind !== FIRST) show(c, m, gap, now)
+}
+
+// gapBefore counts what is missing before a message. absent has what is missing
+// since earlier ones: false once it is explained.
+function gapBefore(c, m, last) {
+  delete c.absent[m.seq]
+  for (let seq = last + 1; seq < m.seq; seq++) c.absent[seq] = true
+  for (const seq of [...(m.takenBack ?? []), ...(m.quiet ?? [])]) if (!c.seen[seq]) c.absent[seq] = false
+  let gap = 0
+  for (let seq = last + 1; seq < m.seq; seq++) if (c.absent[seq]) gap++
+  return gap
+}
+
+function show(c, m, gap, now) {
+  const id = uuid(m.id)
+  const { index, count } = m.fragment ?? { index: 0, count: 1 }
+  const parts = c.parts[id] ??= { texts: {}, gap: 0, takenBack: 0 }
+  parts.texts[index] = m.text ?? new Uint8Array()
+  parts.gap += gap
+  parts.takenBack += m.takenBack?.length ?? 0
+  if (Object.keys(parts.texts).length < count) return
+  delete c.parts[id]
+  const text = Buffer.from(join(...Array.from({ length: count }, (_, i) => parts.texts[i]))).toString('utf8')
+  c.inbox.push({ id, kind: m.kind, text, sent: m.sent, received: now, urgent: m.urgent, seq: m.seq, gap: parts.gap, taken_back: parts.takenBack })
+}
+
+// due says when the receipt goes at the latest: with the next envelope, or alone.
+function due(c, seq, now) {
+  if (c.due.some((d) => d.seq === seq)) return
+  const hour = 3600000
+  const soon = number(nacl.randomBytes(4)) % 60000
+  c.due.push({ seq, at: c.checked ? now + soon : (Math.floor(now / hour) + 1) * hour })
+}
+
+function refused(c, envelope, e, now) {
+  const quarantine = (why) => {
+    c.quarantine.push({ envelope, why })
+    return true
+  }
+  const late = e.message === 'no-key' || e.message === 'used'
+  if (c.session && (e.message === 'rollback' || (e.message === 'no-key' && e.seq > highest(c.session)))) {
+    c.stopped = true
+    c.notes.push('this profile is older than the peer has seen: the session has stopped')
+    return false
+  }
+  if (late && c.seen[e.seq]) {
+    if (!equal(c.seen[e.seq].hash, sha256(envelope))) {
+      c.notes.push(`the peer's profile was copied: another envelope ${e.seq}`)
+      c.tell = 1
+      return quarantine('copied')
+    }
+    due(c, e.seq, now)
+    return true
+  }
+  if (late && e.seq > highest(c.session) - 2048) {
+    c.notes.push(`lost: ${e.seq}`)
+    return quarantine('lost')
+  }
+  if (e.message === 'type' && c.session && c.role === 'host' && openEnvelope(envelope, c.own.qe)[0] === 1) {
+    if (equal(flightID(c.h, c.own.qe, envelope), c.th2)) due(c, 1, now)
+    else c.notes.push('another guest has the same invite')
+    return true
+  }
+  return quarantine(e.message)
+}

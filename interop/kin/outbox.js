@@ -1,0 +1,150 @@
+// docs/protocol.md, Sending: seal and keep, then the network, the same bytes each time.
+import nacl from 'tweetnacl'
+import { hex } from './bytes.js'
+import { publicKey } from './keys.js'
+import { CONTROL, TEXT, marshal } from './body.js'
+import { sealMessage } from './ratchet.js'
+
+const lives = [1, 6, 24, 72, 168, 336]
+const part = 1400 // a longer text goes in parts of so many bytes
+
+export function newMessageID() {
+  const id = nacl.randomBytes(16)
+  id[6] = (id[6] & 15) | 0x40
+  id[8] = (id[8] & 63) | 0x80
+  return id
+}
+
+export const uuid = (id) => hex(id).replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, '$1-$2-$3-$4-$5')
+
+// fresh is a contact before anything was sent or received.
+export const fresh = (c) => ({
+  checked: false, com: new Uint8Array(32), echo: 0, out: [], quiet: [], takenBack: [], due: [],
+  inbox: [], parts: {}, seen: {}, absent: {}, held: [], quarantine: [], notes: [], ...c,
+})
+
+// extras are the lists that fit into the room beside a text; what matters for gaps first.
+function extras(c, seq, room) {
+  const fit = (list, most) => {
+    const some = list.slice(0, Math.max(0, Math.min(most, Math.floor((room - 3) / 8))))
+    if (some.length > 0) room -= 3 + 8 * some.length
+    return some.sort((a, b) => a - b)
+  }
+  const takenBack = fit(c.takenBack.map((t) => t.seq), 64)
+  for (const t of c.takenBack) if (takenBack.includes(t.seq)) t.listed ??= seq
+  const quiet = fit(c.quiet, 64)
+  const receipts = fit(c.due.map((d) => d.seq), 128)
+  c.due = c.due.filter((d) => !receipts.includes(d.seq))
+  return { takenBack, quiet, receipts }
+}
+
+// seal makes the next envelope of a contact. The caller commits before it is sent.
+function seal(c, m, room) {
+  const seq = c.session.sent + 1
+  const lists = extras(c, seq, room)
+  const { next, com, envelope } = sealMessage(c.session, c.peer.QE, marshal({ ...m, seq, prev: c.com, ...lists }))
+  Object.assign(c, { session: next, com })
+  return { seq, message: nacl.randomBytes(16), envelope, receipts: lists.receipts }
+}
+
+// compose puts a text into the outbox.
+export function compose(c, text, { urgent = false, ttl = 72, days = 14 } = {}) {
+  const bytes = new Uint8Array(Buffer.from(text, 'utf8'))
+  const sent = Date.now()
+  const m = { kind: TEXT, id: newMessageID(), sent, deadline: sent + days * 86400000, urgent }
+  const count = Math.ceil(bytes.length / part)
+  const envelopes = []
+  for (let i = 0; i < Math.max(1, count); i++) {
+    const text = bytes.slice(i * part, (i + 1) * part)
+    const fragment = count > 1 ? { index: i, count } : undefined
+    envelopes.push(seal(c, { ...m, text, fragment }, 1562 - 74 - 3 - text.length - (fragment ? 7 : 0)))
+  }
+  c.out.push({ ...m, text, ttl, state: 'queued', envelopes })
+  return uuid(m.id)
+}
+
+// composeReceipts puts a control envelope into the outbox when receipts are due alone.
+export function composeReceipts(c, now, notice) {
+  if (!notice && !c.due.some((d) => d.at <= now)) return false
+  const m = { kind: CONTROL, id: newMessageID(), sent: now, deadline: now + 14 * 86400000, notice }
+  const e = seal(c, m, 1562 - 74 - (notice ? 4 : 0))
+  c.quiet.push(e.seq)
+  c.out.push({ ...m, ttl: 72, state: 'queued', envelopes: [e] })
+  return true
+}
+
+// classOf is the class for a PUT now, and when it runs out.
+function classOf(m, hello, now) {
+  const most = Math.min(m.ttl * 3600, (m.deadline - now) / 1000, hello.ttl * hello.epoch)
+  const c = lives.findLastIndex((epochs) => epochs * hello.epoch <= most)
+  return { class: c, until: (Math.floor((now / 1000 + lives[c] * hello.epoch) / hello.epoch) + 1) * hello.epoch * 1000 }
+}
+
+// flush puts what is to be put. It returns how many envelopes are not out.
+export async function flush(store, c, dialed, backwards = false) {
+  if (c.stopped || !c.peer) return 0
+  const now = Date.now()
+  const todo = c.out.flatMap((m) => m.envelopes.map((e) => [m, e]))
+    .filter(([m, e]) => e.cancel || (!e.received && !e.cancelled && m.deadline > now && !(e.until > now)))
+  if (todo.length === 0) return 0
+  const conn = await dialed(c.peer)
+  let left = todo.length
+  for (const [m, e] of backwards ? todo.reverse() : todo) {
+    if (e.cancel) {
+      if (e.tried) await conn.ask('CANCEL', { sender: c.peer.sender_id, message: e.message }, [c.peer.key])
+      delete e.cancel
+    } else {
+      const { class: class_, until } = classOf(m, conn.link.hello, now)
+      if (class_ < 0) continue
+      if (!e.tried) {
+        e.tried = true
+        store.commit()
+      }
+      await put(c.peer, conn, { message: e.message, class: class_, flags: m.urgent ? 1 : 0, envelope: e.envelope })
+      c.peer.registered = true
+      e.until = until
+      if (m.kind === CONTROL) c.out = c.out.filter((o) => o !== m)
+      else if (m.envelopes.every((e) => e.until)) m.state = 'on_relay'
+    }
+    left--
+    store.commit()
+  }
+  return left
+}
+
+function put(peer, conn, values) {
+  const sender = peer.sender_id
+  if (peer.registered) return conn.ask('PUT', { sender, ...values }, [peer.key])
+  return conn.ask('FIRST', { sender, claim: peer.claim, key: publicKey(peer.key), ...values }, [peer.key])
+}
+
+// cancel marks a message; flush tells the relay.
+export function cancel(c, id) {
+  const m = c.out.find((m) => uuid(m.id) === id)
+  if (!m || m.kind !== TEXT || m.state === 'delivered') return false
+  m.state = 'cancelled'
+  for (const e of m.envelopes) {
+    if (e.received || e.cancelled) continue
+    Object.assign(e, { cancel: true, cancelled: true })
+    c.takenBack.push({ seq: e.seq })
+    // What this envelope carried goes with another.
+    for (const t of c.takenBack) if (t.listed === e.seq) delete t.listed
+    for (const seq of e.receipts) c.due.push({ seq, at: Date.now() })
+  }
+  return true
+}
+
+// confirmed takes the peer's receipts and echo.
+export function confirmed(c, receipts, echo) {
+  c.echo = Math.max(c.echo, echo)
+  c.quiet = c.quiet.filter((seq) => seq > c.echo)
+  c.takenBack = c.takenBack.filter((t) => !(t.listed <= c.echo))
+  for (const m of c.out) {
+    for (const e of m.envelopes) {
+      if (!receipts.includes(e.seq)) continue
+      e.received = true
+      delete e.envelope
+    }
+    if (m.envelopes.every((e) => e.received)) m.state = 'delivered'
+  }
+}
