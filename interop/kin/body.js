@@ -7,6 +7,8 @@ export const TEXT = 1
 export const CONTROL = 2
 export const FIRST = 3
 
+const lastMoment = 253402300799999 // the end of the year 9999
+
 const u16 = (n) => u64(n).slice(6)
 const utf8 = (s) => new Uint8Array(Buffer.from(s, 'utf8'))
 
@@ -16,7 +18,8 @@ const sequences = (most) => ({
     if (b.length === 0 || b.length % 8 !== 0 || b.length > 8 * most) refuse('malformed')
     const list = cut(b, ...Array(b.length / 8).fill(8))
     // Compared as bytes: a number in JavaScript holds 53 bits.
-    if (list.some((s, i) => i > 0 && Buffer.compare(Buffer.from(list[i - 1]), Buffer.from(s)) >= 0)) refuse('malformed')
+    const after = (s, i) => Buffer.compare(Buffer.from(s), i > 0 ? Buffer.from(list[i - 1]) : Buffer.alloc(8)) > 0
+    if (!list.every(after)) refuse('malformed')
     return list.map(number)
   },
 })
@@ -55,9 +58,9 @@ const items = {
   4: ['read', sequences(128)],
   5: ['takenBack', sequences(64)],
   6: ['quiet', sequences(64)],
-  7: ['name', { write: utf8, read: (b) => b.length <= 64 ? Buffer.from(b).toString('utf8') : refuse('malformed') }],
+  7: ['name', { write: utf8, read: (b) => b.length >= 1 && b.length <= 64 ? Buffer.from(b).toString('utf8') : refuse('malformed') }],
   8: ['queues', placed([['fingerprint', 16], ['sender_id', 24], ['claim', 32], ['QE', 32]])],
-  9: ['notice', { write: (code) => Uint8Array.of(code), read: (b) => b.length === 1 ? b[0] : refuse('malformed') }],
+  9: ['notice', { write: (code) => Uint8Array.of(code), read: (b) => b.length === 1 && b[0] > 0 ? b[0] : refuse('malformed') }],
   10: ['tickets', {
     write: (list) => join(...list),
     read: (b) => b.length > 0 && b.length % 24 === 0 ? cut(b, ...Array(b.length / 24).fill(24)) : refuse('malformed'),
@@ -75,7 +78,7 @@ function marshalItems(m) {
 
 function parseItems(b) {
   const m = {}
-  for (let at = 0, last = 0; at < b.length;) {
+  for (let at = 0, last = -1; at < b.length;) {
     if (at + 3 > b.length) refuse('malformed')
     const [tag, n] = cut(b.slice(at, at + 3), 1, 2).map(number)
     if (tag <= last || at + 3 + n > b.length) refuse('malformed')
@@ -94,7 +97,7 @@ export function parse(b) {
   if (b.length < 74) refuse('malformed')
   const [kind, id, seq, prev, sent, deadline, flags] = cut(b, 1, 16, 8, 32, 8, 8, 1)
   if (id[6] >> 4 !== 4 || id[8] >> 6 !== 2) refuse('malformed')
-  if (Buffer.compare(Buffer.from(deadline), Buffer.from(sent)) < 0) refuse('malformed')
+  if (number(deadline) > lastMoment || number(deadline) < number(sent)) refuse('malformed')
   return {
     kind: kind[0], id, seq: number(seq), prev, sent: number(sent), deadline: number(deadline), urgent: (flags[0] & 1) === 1, ...parseItems(b.slice(74)),
   }
@@ -104,7 +107,5 @@ export const marshalMeta = (m) => join(Uint8Array.of(1), marshalItems(m))
 
 export function parseMeta(b) {
   if (b[0] !== 1) refuse('malformed')
-  const m = parseItems(b.slice(1))
-  if (!m.tickets) refuse('malformed')
-  return m
+  return parseItems(b.slice(1))
 }

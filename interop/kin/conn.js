@@ -1,7 +1,7 @@
 // docs/protocol.md, Link and Queue commands, over a real websocket.
 import WebSocket from 'ws'
 import nacl from 'tweetnacl'
-import { join, number, u64 } from './bytes.js'
+import { Refusal, join, number, u64 } from './bytes.js'
 import { connect, frameLength, openFrame, sealFrame } from './link.js'
 import { command, parseAnswer, types } from './commands.js'
 
@@ -22,6 +22,8 @@ export async function dial({ hosts, fingerprint }) {
     try {
       return await new Promise((up, down) => new Conn(url, fingerprint, up, down))
     } catch (e) {
+      // A wrong relay is not a reason to try another host.
+      if (e instanceof Refusal) throw e
       failed = e
     }
   }

@@ -6,13 +6,13 @@ import { CONTROL, FIRST, parse } from './body.js'
 import { openEnvelope } from './sealed.js'
 import { accept, flightID } from './handshake.js'
 import { forget, highest, openMessageEnvelope } from './ratchet.js'
-import { confirmed, uuid } from './outbox.js'
+import { confirmed, newMessageID, uuid } from './outbox.js'
 
 // take is given each envelope once it has come, and says whether it may be ACKed.
 export function take(c, envelope, now = Date.now()) {
   try {
-    if (!c.session) begin(c, envelope, now)
-    else opened(c, envelope, openMessageEnvelope(c.session, c.own.qe, envelope, Math.floor(now / 1000)), now)
+    if (!c.session) return begin(c, envelope, now)
+    opened(c, envelope, openMessageEnvelope(c.session, c.own.qe, envelope, Math.floor(now / 1000)), now)
     return true
   } catch (e) {
     if (!(e instanceof Refusal)) throw e
@@ -23,12 +23,13 @@ export function take(c, envelope, now = Date.now()) {
 // begin opens a first flight, or holds a message that came before it.
 function begin(c, envelope, now) {
   if (openEnvelope(envelope, c.own.qe)[0] === 2) {
-    if (c.held.length >= 32) refuse('held')
-    return c.held.push(envelope)
+    if (c.held.length >= 32) return false
+    c.held.push(envelope)
+    return true
   }
   const got = accept({ ...c.keys, qeb: c.own.qe }, c.h, envelope, Math.floor(now / 1000))
   const m = parse(got.plaintext)
-  if (m.kind !== FIRST || !m.queues) refuse('malformed')
+  if (m.kind !== FIRST || m.seq !== 1 || !m.queues) refuse('malformed')
   opened(c, envelope, { ...got, echo: 0 }, now)
   Object.assign(c, { peer: { ...m.queues[0], key: nacl.randomBytes(32), registered: false }, name: m.name, th2: got.th2 })
   delete c.keys
@@ -36,44 +37,52 @@ function begin(c, envelope, now) {
   c.held = []
   for (const e of held) take(c, e, now)
   c.notes.push(`held before the flight: ${held.length}`)
+  return true
 }
 
-// opened is for what the ratchet has accepted.
+// opened is for what the ratchet has accepted: its state is kept whatever is inside.
 function opened(c, envelope, got, now) {
-  const m = parse(got.plaintext)
-  if (m.seq !== got.seq) refuse('malformed')
-  const before = c.seen[m.seq - 1]
-  if (before ? !equal(before.com, m.prev) : m.seq === 1 && !m.prev.every((b) => b === 0)) {
-    c.notes.push(`the peer forked at ${m.seq}`)
-    refuse('fork')
-  }
+  const before = c.seen[got.seq - 1]
   const last = c.session ? highest(c.session) : 0
   c.session = forget(got.next, Math.floor(now / 1000))
-  c.seen[m.seq] = { hash: sha256(envelope), com: got.com }
-  for (const seq in c.seen) if (seq <= m.seq - 2048) delete c.seen[seq]
-  const gap = gapBefore(c, m, last)
+  c.seen[got.seq] = { hash: sha256(envelope), com: got.com }
+  for (const seq in c.seen) if (seq <= got.seq - 2048) delete c.seen[seq]
+  delete c.absent[got.seq]
+  for (let seq = last + 1; seq < got.seq; seq++) c.absent[seq] = true
+  confirmed(c, [], got.echo)
+  const m = parse(got.plaintext)
+  if (m.seq !== got.seq) refuse('malformed')
+  if (before && !equal(before.com, m.prev)) copied(c, `the peer forked before ${m.seq}`)
+  for (const seq of [...(m.takenBack ?? []), ...(m.quiet ?? [])]) if (!c.seen[seq]) c.absent[seq] = false
   confirmed(c, m.receipts ?? [], got.echo)
   if (m.notice === 1) c.notes.push('the peer says: two devices seem to send as you')
   if (m.kind === CONTROL) return
   due(c, m.seq, now)
-  if (m.kind !== FIRST) show(c, m, gap, now)
+  if (m.kind !== FIRST) show(c, m, gap(c, last, m.seq), now)
 }
 
-// gapBefore counts what is missing before a message. absent has what is missing
-// since earlier ones: false once it is explained.
-function gapBefore(c, m, last) {
-  delete c.absent[m.seq]
-  for (let seq = last + 1; seq < m.seq; seq++) c.absent[seq] = true
-  for (const seq of [...(m.takenBack ?? []), ...(m.quiet ?? [])]) if (!c.seen[seq]) c.absent[seq] = false
-  let gap = 0
-  for (let seq = last + 1; seq < m.seq; seq++) if (c.absent[seq]) gap++
-  return gap
+// gap counts what is missing between two numbers. absent is false for what was
+// explained: taken back, or nothing to show.
+function gap(c, last, seq) {
+  let n = 0
+  for (let i = last + 1; i < seq; i++) if (c.absent[i]) n++
+  return n
+}
+
+// copied notes, and tells the peer once, that two devices send as the peer.
+function copied(c, note) {
+  c.notes.push(note)
+  if (!c.told) c.tell = 1
+  c.told = true
 }
 
 function show(c, m, gap, now) {
-  const id = uuid(m.id)
   const { index, count } = m.fragment ?? { index: 0, count: 1 }
-  const parts = c.parts[id] ??= { texts: {}, gap: 0, takenBack: 0 }
+  let id = uuid(m.id)
+  // Somebody uses an id twice: both are shown.
+  const known = c.parts[id]
+  if (c.inbox.some((i) => i.id === id) || known && (known.count !== count || known.texts[index])) id = uuid(newMessageID())
+  const parts = c.parts[id] ??= { texts: {}, count, gap: 0, takenBack: 0 }
   parts.texts[index] = m.text ?? new Uint8Array()
   parts.gap += gap
   parts.takenBack += m.takenBack?.length ?? 0
@@ -104,8 +113,7 @@ function refused(c, envelope, e, now) {
   }
   if (late && c.seen[e.seq]) {
     if (!equal(c.seen[e.seq].hash, sha256(envelope))) {
-      c.notes.push(`the peer's profile was copied: another envelope ${e.seq}`)
-      c.tell = 1
+      copied(c, `the peer's profile was copied: another envelope ${e.seq}`)
       return quarantine('copied')
     }
     due(c, e.seq, now)

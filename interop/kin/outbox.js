@@ -32,7 +32,7 @@ function extras(c, seq, room) {
   }
   const takenBack = fit(c.takenBack.map((t) => t.seq), 64)
   for (const t of c.takenBack) if (takenBack.includes(t.seq)) t.listed ??= seq
-  const quiet = fit(c.quiet, 64)
+  const quiet = fit([...c.quiet].reverse(), 64)
   const receipts = fit(c.due.map((d) => d.seq), 128)
   c.due = c.due.filter((d) => !receipts.includes(d.seq))
   return { takenBack, quiet, receipts }
@@ -127,8 +127,7 @@ export function cancel(c, id) {
     if (e.received || e.cancelled) continue
     Object.assign(e, { cancel: true, cancelled: true })
     c.takenBack.push({ seq: e.seq })
-    // What this envelope carried goes with another.
-    for (const t of c.takenBack) if (t.listed === e.seq) delete t.listed
+    // The receipts that it carried go with another.
     for (const seq of e.receipts) c.due.push({ seq, at: Date.now() })
   }
   return true

@@ -53,8 +53,8 @@ export async function join(store, { text, name, label }) {
   const { location, claim } = bundle.derive(h)
   const { blob } = await conn.ask('FETCH', { location })
   const { bundle: b } = bundle.openBlob(h, blob)
-  if (!equal(b.fingerprint, relay.fingerprint)) refuse('bundle')
   const meta = parseMeta(b.meta)
+  if (!equal(b.fingerprint, relay.fingerprint) || !meta.tickets) refuse('bundle')
   const at = meta.relays?.[0] ?? relay
   const there = meta.relays ? await dial(at) : conn
   const own = await newQueue(there, at, meta.tickets[0], nacl.randomBytes(32))

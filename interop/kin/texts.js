@@ -1,12 +1,14 @@
 // docs/protocol.md, Texts that people pass on.
-import { H, ascii, equal, join, number, refuse } from './bytes.js'
+import { BlockList, isIPv4, isIPv6 } from 'node:net'
+import { H, Refusal, ascii, equal, join, number, refuse } from './bytes.js'
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
 
-// digits are the values of the characters; one that has none is left out by whoever
-// reads, or refused.
-const value = (c) => {
-  c = c.normalize('NFKC').toLowerCase()
+// value is a character's five bits, -1 if it has none.
+function value(c) {
+  let at = c.codePointAt(0)
+  if (at >= 0xff01 && at <= 0xff5e) at -= 0xfee0
+  c = String.fromCodePoint(at).replace(/[A-Z]/, (c) => c.toLowerCase())
   return alphabet.indexOf({ i: '1', l: '1', o: '0' }[c] ?? c)
 }
 
@@ -41,11 +43,15 @@ export function encode32(b) {
   return have > 0 ? out + alphabet[bits << (5 - have)] : out
 }
 
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8)
+loopback.addAddress('::1', 'ipv6')
+
 function host(scheme, name, why) {
-  if (!/^[\x21-\x7e]{1,64}$/.test(name) || name !== name.toLowerCase()) refuse(why)
-  const bare = name.replace(/:\d+$/, '')
-  const plain = bare === 'localhost' || /^127\./.test(bare) || bare === '[::1]' || bare.endsWith('.onion')
-  if (scheme === 'ws' && !plain) refuse(why === 'address' ? 'plain' : why)
+  const [, bare, six] = name.length <= 64 && name.match(/^([a-z0-9._-]+|\[([0-9a-f:.]+)\])(:[0-9]{1,5})?$/) || refuse(why)
+  if (six && !isIPv6(six)) refuse(why)
+  const local = six ? loopback.check(six, 'ipv6') : bare === 'localhost' || bare.endsWith('.onion') || isIPv4(bare) && loopback.check(bare)
+  if (scheme === 'ws' && !local) refuse(why === 'address' ? 'plain' : why)
   return `${scheme}://${name}`
 }
 
@@ -63,15 +69,30 @@ export function parseHosts(data, at) {
   return [hosts, at]
 }
 
+// parseInvite reads the first invite in a text that is whole; if there is none it
+// says what is wrong with the first.
 export function parseInvite(pasted) {
-  const text = [...pasted].filter((c) => !/[\s\p{Cf}\p{Pi}\p{Pf}\p{Pd}"'`>]/u.test(c))
-  const at = text.map((c) => { const v = value(c); return v < 0 ? '?' : alphabet[v] }).join('').indexOf('k1n1')
-  if (at < 0) refuse('none')
-  const rest = text.slice(at)
-  if (rest.length < 6) refuse('cut')
-  const total = value(rest[4]) * 32 + value(rest[5])
-  if (rest.length < total) refuse('cut')
-  const body = decode32(rest.slice(6, total).join(''), 'checksum')
+  const text = [...pasted].filter((c) => !/[\p{White_Space}\p{Cf}\p{Quotation_Mark}\p{Dash}`>]/u.test(c))
+    .map((c) => alphabet[value(c)] ?? '?').join('')
+  let why
+  for (let at = text.indexOf('k1n1'); at >= 0; at = text.indexOf('k1n1', at + 4)) {
+    try {
+      return inviteAt(text.slice(at))
+    } catch (e) {
+      why ??= e
+    }
+  }
+  throw why ?? new Refusal('none')
+}
+
+function inviteAt(text) {
+  const own = text.match(/^[^?]*/)[0]
+  if (own.length < 6) refuse('cut')
+  const total = value(own[4]) * 32 + value(own[5])
+  if (total < 98 || total > 250) refuse('checksum')
+  if (text.replaceAll('?', '').length < total) refuse('cut')
+  if (own.length < total) refuse('checksum')
+  const body = decode32(own.slice(6, total), 'checksum')
   const data = body.slice(0, -4)
   if (!equal(H('kin/1 invite text', data).slice(0, 4), body.slice(-4))) refuse('checksum')
   if (data[0] !== 1) refuse('newer')
@@ -98,13 +119,13 @@ export function formatGrant(grant) {
 }
 
 export function parseAddress(text) {
-  const m = text.match(/^(wss?):\/\/([^#]+)#(.{26})$/) ?? refuse('address')
-  return { fingerprint: decode32(m[3], 'address'), hosts: [host(m[1], m[2], 'address')] }
+  const [, scheme, name, pin] = text.trim().match(/^(wss?):\/\/([^#/]+)\/?#(.{26})$/i) ?? refuse('address')
+  return { fingerprint: decode32(pin, 'address'), hosts: [host(scheme.toLowerCase(), name.toLowerCase(), 'address')] }
 }
 
 export function parseGrant(text) {
-  const s = [...text].filter((c) => !/[\s\p{Pd}]/u.test(c)).join('')
-  if (s.length !== 54 || !/^kingrant1/i.test(s)) refuse('grant')
+  const s = [...text].filter((c) => !/[\p{White_Space}\p{Cf}-]/u.test(c)).join('')
+  if (s.length !== 54 || [...s.slice(0, 9)].map((c) => alphabet[value(c)]).join('') !== 'k1ngrant1') refuse('grant')
   const b = decode32(s.slice(9), 'grant')
   const grant = b.slice(0, 24)
   if (!equal(H('kin/1 grant text', grant).slice(0, 4), b.slice(24))) refuse('grant')
