@@ -269,3 +269,22 @@ func TestCancelIsShownAsTakenBack(t *testing.T) {
 	texts, _ := receive(t, k)
 	wantTexts(t, texts, client.NoteTakenBack, "right")
 }
+
+// The receipts that a cancelled message carried go with the next one.
+func TestCancelledMessageLosesNoReceipts(t *testing.T) {
+	h := startRelay(t)
+	k, g := h.caseworker("Mina"), guest(t, "")
+	invited(t, k, g, "K7")
+	update := send(t, g, "Mina", "one")
+	receive(t, k)
+	wrong := send(t, k, "K7", "wrong")
+	if st, err := k.Cancel(t.Context(), wrong.ID); err != nil || st.State != client.StateCancelled {
+		t.Fatal(st.State, err)
+	}
+	send(t, k, "K7", "right")
+	texts, _ := receive(t, g)
+	wantTexts(t, texts, client.NoteTakenBack, "right")
+	if st := state(t, g, update); st != client.StateDelivered {
+		t.Errorf("the message is %s: its receipt was in what was taken back", st)
+	}
+}

@@ -206,6 +206,9 @@ type op struct {
 	Control  bool // nothing to show: put once
 	Cancel   bool // take back what was put
 
+	Receipts []uint64 `json:",omitempty"` // that the envelope carries
+	Notice   byte     `json:",omitempty"`
+
 	Until  time.Time // the relay has it until then; zero: it never said OK
 	Memory bool      // and in memory alone
 	Code   protocol.Code

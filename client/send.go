@@ -105,7 +105,7 @@ func (w *work) compose(c *contact, parts [][]byte, o SendOptions) (Sent, error) 
 			return Sent{}, err
 		}
 		pt := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Message: &r.ID, Made: w.now, TTL: o.TTL,
-			Deadline: r.Until, Urgent: o.Urgent}
+			Deadline: r.Until, Urgent: o.Urgent, Receipts: b.items.receipts, Notice: b.items.notice}
 		if err := w.addOp(pt); err != nil {
 			return Sent{}, err
 		}
@@ -234,12 +234,18 @@ func (w *work) cancel(u uuid.UUID) error {
 		if o == nil {
 			continue
 		}
-		o.Cancel, o.Envelope, o.Until, o.Retry, o.Code = true, nil, time.Time{}, time.Time{}, 0
-		if err := w.put(tableOutbox, o.ID[:], o); err != nil {
-			return err
-		}
 		if s != nil && !part.Delivered {
 			s.TakenBack = append(s.TakenBack, listed{Seq: part.Seq})
+			// What it told besides goes with another envelope.
+			for _, seq := range o.Receipts {
+				s.owe(w, c, seq)
+			}
+			s.Notice = max(s.Notice, o.Notice)
+		}
+		o.Cancel, o.Envelope, o.Until, o.Retry, o.Code = true, nil, time.Time{}, time.Time{}, 0
+		o.Receipts, o.Notice = nil, 0
+		if err := w.put(tableOutbox, o.ID[:], o); err != nil {
+			return err
 		}
 	}
 	r.State, r.Changed = StateCancelled, w.now
