@@ -281,7 +281,11 @@ func (it *items) parse(tag byte, v []byte) bool {
 	case itemQueue:
 		n := int(c.u8())
 		for i := 0; i < n && c.ok; i++ {
-			it.queues = append(it.queues, descriptor{c.address(), protocol.ID(c.take(protocol.IDSize)), [32]byte(c.take(32)), [32]byte(c.take(32))})
+			q := descriptor{c.address(), protocol.ID(c.take(protocol.IDSize)), [32]byte(c.take(32)), [32]byte(c.take(32))}
+			if _, err := protocol.ParsePublicKey(q.Envelope[:]); err != nil {
+				return false
+			}
+			it.queues = append(it.queues, q)
 		}
 		return c.ok && len(c.b) == 0 && n >= 1
 	case itemNotice:

@@ -61,6 +61,7 @@ func TestMalformedBodiesAreRefused(t *testing.T) {
 		"notice zero":         item(itemNotice, 0),
 		"queue without bytes": item(itemQueue, 1),
 		"half a ticket":       item(itemTickets, 1, 2),
+		"queue of low order":  item(itemQueue, append([]byte("\x01\x01\x00\x05a.org"), make([]byte, 16+24+32+32)...)...),
 	} {
 		if got, err := parseBody(b); !errors.Is(err, errBody) || got != nil {
 			t.Errorf("%s is taken: %v", name, err)

@@ -67,9 +67,6 @@ func (w *work) takeFlight(c *contact, i *invite, envelope []byte) (ack bool, err
 		return true, w.quarantine(c, envelope)
 	}
 	q := b.items.queues[at]
-	if _, err := protocol.ParsePublicKey(q.Envelope[:]); err != nil {
-		return true, w.quarantine(c, envelope)
-	}
 	s := &session{ID: newID(), In: i.In, Hash: i.Hash, Flight: flight.ID}
 	s.Out = outQueue{Relay: i.In.Relay, Sender: q.Sender, Claim: q.Claim, Key: newKey(), Envelope: q.Envelope}
 	c.Calls = b.items.name
