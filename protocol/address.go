@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -48,18 +49,19 @@ func ParseHost(s string) (Host, error) {
 	return h, h.check()
 }
 
+// hostName is a name or an IPv4 address, or an IPv6 address in brackets, and a port.
+var hostName = regexp.MustCompile(`^([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$`)
+
 // check refuses names that could not have come from ParseHost.
 func (h Host) check() error {
-	if len(h.Name) == 0 || len(h.Name) > MaxHostLength || h.Name != strings.ToLower(h.Name) {
+	if len(h.Name) > MaxHostLength || !hostName.MatchString(h.Name) {
 		return fmt.Errorf("%w: %q", ErrAddress, h.Name)
-	}
-	for _, r := range h.Name {
-		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`/?#@\"'`, r) {
-			return fmt.Errorf("%w: %q", ErrAddress, h.Name)
-		}
 	}
 	u, err := url.Parse(h.URL())
 	if err != nil || u.Host != h.Name {
+		return fmt.Errorf("%w: %q", ErrAddress, h.Name)
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); h.Name[0] == '[' && (err != nil || !ip.Is6()) {
 		return fmt.Errorf("%w: %q", ErrAddress, h.Name)
 	}
 	if !h.TLS && !Loopback(u.Hostname()) && !strings.HasSuffix(u.Hostname(), ".onion") {

@@ -89,6 +89,10 @@ func TestAddress(t *testing.T) {
 		"wss://relay.example.org/path#" + fp:          false,
 		"wss://#" + fp:                                false,
 		"wss://" + strings.Repeat("a", 65) + "#" + fp: false,
+		"wss://*.example.org#" + fp:                   false,
+		"wss://relay.example.org:#" + fp:              false,
+		"wss://[192.0.2.7]#" + fp:                     false,
+		"wss://relay.example.org;x#" + fp:             false,
 	} {
 		a, err := ParseAddress(s)
 		if (err == nil) != ok {
