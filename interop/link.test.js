@@ -59,7 +59,7 @@ const kinds = {
   },
 }
 
-for (const v of vectors('../../protocol/testdata/vectors/')) {
+for (const v of vectors('protocol/testdata/vectors/')) {
   test(`${v.name}: ${v.comment}`, () => {
     const run = () => kinds[v.kind](v.fields)
     if (v.expect === 'ok') return run()

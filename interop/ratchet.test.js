@@ -99,7 +99,7 @@ function openAsPeer(s, qe, envelope) {
   return ratchet.openMessageEnvelope({ ...peer, recv_n: 1, recv_skipped: [{ n: 0, mk: hmac(s.send_ck, Uint8Array.of(1)), when: 0 }] }, qe, envelope, 0)
 }
 
-for (const v of vectors('../../client/ratchet/testdata/vectors/')) {
+for (const v of vectors('client/ratchet/testdata/vectors/')) {
   test(`${v.name}: ${v.comment}`, () => {
     const run = () => kinds[v.kind](v.fields)
     if (v.expect === 'ok') return run()

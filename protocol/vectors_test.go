@@ -68,27 +68,34 @@ func outcome(err error) string {
 	return err.Error()
 }
 
-// TestVectors runs the code on every file. The second implementation in interop
-// reads the same files and shares nothing with it.
+// TestVectors runs the code on every file: those that it wrote, and those that the
+// second implementation wrote (interop/make-vectors.js), which shares nothing with it
+// and reads the same files.
 func TestVectors(t *testing.T) {
 	if *update {
 		writeVectors(t)
 	}
-	paths, _ := filepath.Glob("testdata/vectors/*.txt")
-	if len(paths) < 60 {
-		t.Fatalf("%d vectors", len(paths))
+	ours, _ := filepath.Glob("testdata/vectors/*.txt")
+	theirs, _ := filepath.Glob("testdata/vectors/interop/*.txt")
+	if len(ours) < 60 || len(theirs) < 200 {
+		t.Fatalf("%d vectors of our own, %d of the second implementation", len(ours), len(theirs))
 	}
+	paths, refused := append(ours, theirs...), 0
 	for _, path := range paths {
 		v := readVector(t, path)
 		t.Run(v.name, func(t *testing.T) {
 			if _, known := outcomes[v.expect]; !known {
 				t.Fatalf("expect %q", v.expect)
 			}
+			if v.expect != "ok" {
+				refused++
+			}
 			if got := outcome(check(t, v)); got != v.expect {
 				t.Fatalf("%s; want %s (%s)", got, v.expect, v.comment)
 			}
 		})
 	}
+	t.Logf("%d files by the Go, %d by the second implementation; %d were refused, each for its reason", len(ours), len(theirs), refused)
 }
 
 func check(t *testing.T, v *vector) error {

@@ -68,6 +68,9 @@ const items = {
   11: ['relays', placed([['fingerprint', 16]])],
 }
 
+// bytesOf is an item's value as it is written.
+export const bytesOf = (name, value) => Object.values(items).find(([n]) => n === name)[1].write(value)
+
 function marshalItems(m) {
   return join(...Object.entries(items).flatMap(([tag, [name, { write }]]) => {
     if (m[name] === undefined || m[name].length === 0) return []

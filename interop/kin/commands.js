@@ -28,7 +28,7 @@ const answers = {
   0x88: 'handle2 invite1 fetches1 tries1',
 }
 const pattern = /^(\[?)(n\*)?([a-z]+)(\d+)/
-const most = { 0x01: 16, 0x09: 40, 0x0b: 256 }
+const most = { 0x01: 16, 0x09: 40, 0x0b: 256, 0x86: 40 }
 const unsigned = ['corr', 'proof', 'envelope', 'blob']
 
 export const types = { ISSUE: 1, NEW: 2, OFFER: 3, DEL: 4, FETCH: 5, PUT: 6, FIRST: 7, CANCEL: 8, SUB: 9, UNSUB: 10, ACK: 11 }
@@ -89,7 +89,16 @@ export function parseCommand(type, body) {
   return { fields, signed }
 }
 
-export const parseAnswer = (type, body) => type in answers ? parse(answers, type, body) : null
+// parseAnswer returns the fields in order, null for a type that version 1 does not have.
+export function parseAnswer(type, body) {
+  if (!(type in answers)) return null
+  const fields = parse(answers, type, body)
+  for (const [name, b] of fields) {
+    const invite = name === 'queue' ? b[8] : name === 'invite' ? b[0] : 0
+    if (invite > 4) refuse('malformed')
+  }
+  return fields
+}
 
 // queueOf reads what SUBBED says of one queue.
 export function queueOf(b) {

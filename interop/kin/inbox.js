@@ -1,12 +1,12 @@
 // docs/protocol.md, Receiving, Gaps, Receipts, Before the flight, Rollback. take
 // changes the contact; the caller commits, and only then ACKs.
 import nacl from 'tweetnacl'
-import { Refusal, equal, join, number, refuse, sha256 } from './bytes.js'
+import { Refusal, equal, join, refuse, sha256 } from './bytes.js'
 import { CONTROL, FIRST, parse } from './body.js'
 import { openEnvelope } from './sealed.js'
 import { accept, flightID } from './handshake.js'
 import { forget, highest, openMessageEnvelope } from './ratchet.js'
-import { confirmed, newMessageID, uuid } from './outbox.js'
+import { confirmed, newMessageID, owe, uuid } from './outbox.js'
 
 // take is given each envelope once it has come, and says whether it may be ACKed.
 export function take(c, envelope, now = Date.now()) {
@@ -57,7 +57,7 @@ function opened(c, envelope, got, now) {
   confirmed(c, m.receipts ?? [], got.echo)
   if (m.notice === 1) c.notes.push('the peer says: two devices seem to send as you')
   if (m.kind === CONTROL) return
-  due(c, m.seq, now)
+  owe(c, m.seq, now)
   if (m.kind !== FIRST) show(c, m, gap(c, last, m.seq), now)
 }
 
@@ -92,14 +92,6 @@ function show(c, m, gap, now) {
   c.inbox.push({ id, kind: m.kind, text, sent: m.sent, received: now, urgent: m.urgent, seq: m.seq, gap: parts.gap, taken_back: parts.takenBack })
 }
 
-// due says when the receipt goes at the latest: with the next envelope, or alone.
-function due(c, seq, now) {
-  if (c.due.some((d) => d.seq === seq)) return
-  const hour = 3600000
-  const soon = number(nacl.randomBytes(4)) % 60000
-  c.due.push({ seq, at: c.checked ? now + soon : (Math.floor(now / hour) + 1) * hour })
-}
-
 function refused(c, envelope, e, now) {
   const quarantine = (why) => {
     c.quarantine.push({ envelope, why })
@@ -116,7 +108,7 @@ function refused(c, envelope, e, now) {
       copied(c, `the peer's profile was copied: another envelope ${e.seq}`)
       return quarantine('copied')
     }
-    due(c, e.seq, now)
+    owe(c, e.seq, now)
     return true
   }
   if (late && e.seq > highest(c.session) - 2048) {
@@ -124,7 +116,7 @@ function refused(c, envelope, e, now) {
     return quarantine('lost')
   }
   if (e.message === 'type' && c.session && c.role === 'host' && openEnvelope(envelope, c.own.qe)[0] === 1) {
-    if (equal(flightID(c.h, c.own.qe, envelope), c.th2)) due(c, 1, now)
+    if (equal(flightID(c.h, c.own.qe, envelope), c.th2)) owe(c, 1, now)
     else c.notes.push('another guest has the same invite')
     return true
   }

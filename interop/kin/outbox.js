@@ -1,6 +1,6 @@
 // docs/protocol.md, Sending: seal and keep, then the network, the same bytes each time.
 import nacl from 'tweetnacl'
-import { hex } from './bytes.js'
+import { hex, number } from './bytes.js'
 import { publicKey } from './keys.js'
 import { CONTROL, TEXT, marshal } from './body.js'
 import { sealMessage } from './ratchet.js'
@@ -22,6 +22,14 @@ export const fresh = (c) => ({
   checked: false, com: new Uint8Array(32), echo: 0, out: [], quiet: [], takenBack: [], due: [],
   inbox: [], parts: {}, seen: {}, absent: {}, held: [], quarantine: [], notes: [], ...c,
 })
+
+// owe makes a receipt due: it goes with the next envelope, at the latest alone then.
+export function owe(c, seq, now) {
+  if (c.due.some((d) => d.seq === seq)) return
+  const hour = 3600000
+  const soon = number(nacl.randomBytes(4)) % 60000
+  c.due.push({ seq, at: c.checked ? now + soon : (Math.floor(now / hour) + 1) * hour })
+}
 
 // extras are the lists that fit into the room beside a text; what matters for gaps first.
 function extras(c, seq, room) {
@@ -128,7 +136,7 @@ export function cancel(c, id) {
     Object.assign(e, { cancel: true, cancelled: true })
     c.takenBack.push({ seq: e.seq })
     // The receipts that it carried go with another.
-    for (const seq of e.receipts) c.due.push({ seq, at: Date.now() })
+    for (const seq of e.receipts) owe(c, seq, Date.now())
   }
   return true
 }
