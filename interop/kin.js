@@ -17,15 +17,20 @@ const usage = `usage: node kin.js --profile DIR COMMAND
   send CONTACT TEXT [--urgent] [--queue-only]
   cancel ID
   receive [--wait SECONDS]               prints new messages, at the latest after so long
-  sync [--backwards]                     the outbox' newest first, for trials
+  sync
   status, contacts                       what was sent; who is known
-  check CONTACT [--ok]                   the 60 digits`
+  check CONTACT [--ok]                   the 60 digits
+For trials:
+  sync --again                           put once more what has no receipt
+  sync --backwards                       put the newest first
+  lose ID                                forget a message that was not sent yet`
 
 const { values: opts, positionals: [command, ...rest] } = parseArgs({
   allowPositionals: true,
   options: {
     profile: { type: 'string' }, relay: { type: 'string' }, grant: { type: 'string' }, name: { type: 'string' }, for: { type: 'string' },
     wait: { type: 'string' }, urgent: { type: 'boolean' }, ok: { type: 'boolean' }, 'queue-only': { type: 'boolean' }, backwards: { type: 'boolean' },
+    again: { type: 'boolean' }, json: { type: 'boolean' },
   },
 })
 
@@ -78,13 +83,17 @@ const commands = {
     store.commit()
     await exchange(store)
   },
+  lose([id]) {
+    for (const [, c] of contacts()) c.out = c.out.filter((m) => uuid(m.id) !== id)
+    store.commit()
+  },
   async receive() {
     let n = 0
-    const until = Date.now() + 1000 * (opts.wait ?? 0)
+    const until = Date.now() + 1000 * parseFloat(opts.wait ?? 0)
     await exchange(store, { until, between: () => { n += news() }, stop: () => n > 0 })
   },
   async sync() {
-    print({ type: 'left', envelopes: await exchange(store, { until: Date.now() + 1000 * (opts.wait ?? 0), backwards: opts.backwards }) })
+    print({ type: 'left', envelopes: await exchange(store, { backwards: opts.backwards, again: opts.again }) })
   },
   status() {
     for (const [label, c] of contacts()) {
@@ -105,7 +114,7 @@ const commands = {
       c.checked = true
       store.commit()
     }
-    console.log(digits(c.session.ad))
+    print({ type: 'check', contact: label, digits: digits(c.session.ad), identity_checked: c.checked })
   },
 }
 

@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 
 // exchange returns how many envelopes are not out. With until (a time in ms) it goes
 // on until then, or until stop() says so.
-export async function exchange(store, { until = 0, stop = () => false, backwards = false, between = () => {} } = {}) {
+export async function exchange(store, { until = 0, stop = () => false, between = () => {}, ...trial } = {}) {
   const conns = {}
   const dialed = (relay) => conns[relay.fingerprint] ??= dial(relay)
   const contacts = Object.values(store.data.contacts)
@@ -36,8 +36,9 @@ export async function exchange(store, { until = 0, stop = () => false, backwards
         delete c.tell
         store.commit()
       }
-      left += await flush(store, c, dialed, backwards)
+      left += await flush(store, c, dialed, trial)
     }
+    trial.again = false
     return left
   }
 }

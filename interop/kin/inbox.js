@@ -53,7 +53,10 @@ function opened(c, envelope, got, now) {
   const m = parse(got.plaintext)
   if (m.seq !== got.seq) refuse('malformed')
   if (before && !equal(before.com, m.prev)) copied(c, `the peer forked before ${m.seq}`)
-  for (const seq of [...(m.takenBack ?? []), ...(m.quiet ?? [])]) if (!c.seen[seq]) c.absent[seq] = false
+  for (const seq of m.quiet ?? []) delete c.absent[seq]
+  const taken = (m.takenBack ?? []).filter((seq) => c.absent[seq])
+  for (const seq of taken) delete c.absent[seq]
+  if (taken.length > 0) c.inbox.push({ note: 'taken_back', text: '', count: taken.length, received: now })
   confirmed(c, m.receipts ?? [], got.echo)
   if (m.notice === 1) c.notes.push('the peer says: two devices seem to send as you')
   if (m.kind === CONTROL) return
@@ -61,8 +64,8 @@ function opened(c, envelope, got, now) {
   if (m.kind !== FIRST) show(c, m, gap(c, last, m.seq), now)
 }
 
-// gap counts what is missing between two numbers. absent is false for what was
-// explained: taken back, or nothing to show.
+// gap counts what is missing between two numbers, less what was explained: taken
+// back, or nothing to show.
 function gap(c, last, seq) {
   let n = 0
   for (let i = last + 1; i < seq; i++) if (c.absent[i]) n++
@@ -82,14 +85,13 @@ function show(c, m, gap, now) {
   // Somebody uses an id twice: both are shown.
   const known = c.parts[id]
   if (c.inbox.some((i) => i.id === id) || known && (known.count !== count || known.texts[index])) id = uuid(newMessageID())
-  const parts = c.parts[id] ??= { texts: {}, count, gap: 0, takenBack: 0 }
+  const parts = c.parts[id] ??= { texts: {}, count, gap: 0 }
   parts.texts[index] = m.text ?? new Uint8Array()
   parts.gap += gap
-  parts.takenBack += m.takenBack?.length ?? 0
   if (Object.keys(parts.texts).length < count) return
   delete c.parts[id]
   const text = Buffer.from(join(...Array.from({ length: count }, (_, i) => parts.texts[i]))).toString('utf8')
-  c.inbox.push({ id, kind: m.kind, text, sent: m.sent, received: now, urgent: m.urgent, seq: m.seq, gap: parts.gap, taken_back: parts.takenBack })
+  c.inbox.push({ id, kind: m.kind, text, sent: m.sent, received: now, urgent: m.urgent, seq: m.seq, gap: parts.gap })
 }
 
 function refused(c, envelope, e, now) {

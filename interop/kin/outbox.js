@@ -88,12 +88,14 @@ function classOf(m, hello, now) {
   return { class: c, until: (Math.floor((now / 1000 + lives[c] * hello.epoch) / hello.epoch) + 1) * hello.epoch * 1000 }
 }
 
-// flush puts what is to be put. It returns how many envelopes are not out.
-export async function flush(store, c, dialed, backwards = false) {
+// flush puts what is to be put. It returns how many envelopes are not out. For
+// trials: again puts what has no receipt though the relay has it, backwards the newest
+// first.
+export async function flush(store, c, dialed, { backwards, again } = {}) {
   if (c.stopped || !c.peer) return 0
   const now = Date.now()
   const todo = c.out.flatMap((m) => m.envelopes.map((e) => [m, e]))
-    .filter(([m, e]) => e.cancel || (!e.received && !e.cancelled && m.deadline > now && !(e.until > now)))
+    .filter(([m, e]) => e.cancel || (!e.received && !e.cancelled && m.deadline > now && !(e.until > now && !again)))
   if (todo.length === 0) return 0
   const conn = await dialed(c.peer)
   let left = todo.length

@@ -1,0 +1,320 @@
+package interop
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// ran counts what the journeys did.
+var ran struct {
+	commands, invites, texts, bytes, delivered, parts, kills, cutOff, repeated, takenBack, held, gaps, digits, alone atomic.Int64
+}
+
+// programs builds kin and kin-relay once.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "kin-interop")
+	if err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", dir, "./cmd/kin", "./cmd/kin-relay")
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return dir, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := programs(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+func program(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}
+
+// relay is the real kin-relay, behind a front that can cut clients off.
+type relay struct {
+	t              *testing.T
+	data, listen   string
+	cmd            *exec.Cmd
+	front          net.Listener
+	cut            atomic.Bool
+	address, grant string
+}
+
+func startRelay(t *testing.T) *relay {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{t: t, data: t.TempDir(), listen: free.Addr().String()}
+	if r.front, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	go r.serve()
+	free.Close()
+	lines := r.start()
+	t.Cleanup(func() { r.kill(); r.front.Close() })
+	for range 2 {
+		if name, value, _ := strings.Cut(<-lines, ": "); name == "relay" {
+			r.address = value
+		} else {
+			r.grant = value
+		}
+	}
+	return r
+}
+
+// start runs the relay and returns its lines once it listens.
+func (r *relay) start() <-chan string {
+	r.t.Helper()
+	r.cmd = exec.Command(program(r.t, "kin-relay"), "serve", "--data", r.data, "--listen", r.listen, "--url", "ws://"+r.front.Addr().String())
+	r.cmd.Stderr = os.Stderr
+	if !testing.Verbose() {
+		r.cmd.Stderr = nil
+	}
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	lines := make(chan string, 10)
+	up := make(chan bool, 1)
+	go func() {
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+			if strings.HasPrefix(s.Text(), "relay: ") {
+				up <- true
+			}
+		}
+		up <- false
+	}()
+	if !<-up {
+		r.t.Fatal("the relay did not start")
+	}
+	return lines
+}
+
+// kill is SIGKILL.
+func (r *relay) kill() {
+	r.cmd.Process.Kill()
+	r.cmd.Wait()
+}
+
+func (r *relay) restart() {
+	ran.kills.Add(1)
+	r.kill()
+	r.start()
+}
+
+// serve passes connections on to the relay. While cut is set, a client that has sent
+// an envelope gets no answer to it: the connection ends.
+func (r *relay) serve() {
+	for {
+		client, err := r.front.Accept()
+		if err != nil {
+			return
+		}
+		go r.pass(client)
+	}
+}
+
+// enough is more than a client sends before an envelope, and less than with one.
+const enough = 5000
+
+func (r *relay) pass(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", r.listen)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var sent atomic.Int64
+	go func() {
+		defer server.Close()
+		b := make([]byte, 1<<16)
+		for {
+			n, err := client.Read(b)
+			sent.Add(int64(n))
+			if _, werr := server.Write(b[:n]); err != nil || werr != nil {
+				return
+			}
+		}
+	}()
+	b := make([]byte, 1<<16)
+	for {
+		n, err := server.Read(b)
+		if r.cut.Load() && sent.Load() >= enough {
+			ran.cutOff.Add(1)
+			return
+		}
+		if _, werr := client.Write(b[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// peer is somebody with one of the two clients.
+type peer struct {
+	t    *testing.T
+	js   bool
+	argv []string
+}
+
+func newPeer(t *testing.T, js bool) *peer {
+	dir := t.TempDir()
+	if js {
+		return &peer{t, js, []string{"node", "kin.js", "--profile", filepath.Join(dir, "profile")}}
+	}
+	pass := filepath.Join(dir, "passphrase")
+	if err := os.WriteFile(pass, []byte("correct horse battery\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &peer{t, js, []string{program(t, "kin"), "--profile", filepath.Join(dir, "profile"), "--passphrase-file", pass}}
+}
+
+// try runs a command and returns its lines on stdout and its exit code.
+func (p *peer) try(args ...string) ([]string, int) {
+	p.t.Helper()
+	ran.commands.Add(1)
+	cmd := exec.Command(p.argv[0], append(p.argv[1:len(p.argv):len(p.argv)], args...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		p.t.Error(err)
+		return nil, -1
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Logf("%v: exit %d: %s", args, code, stderr.String())
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"), cmd.ProcessState.ExitCode()
+}
+
+func (p *peer) run(args ...string) []string {
+	p.t.Helper()
+	lines, code := p.try(args...)
+	if code != 0 {
+		p.t.Fatalf("%v failed", args)
+	}
+	return lines
+}
+
+// object is a line of --json.
+type object struct {
+	Type, ID, Contact, Label, State, Text, Note, Digits string
+	Gap                                                 int
+	Quarantined                                         int
+	Notes                                               []string
+}
+
+func (p *peer) objects(args ...string) (out []object) {
+	p.t.Helper()
+	for _, line := range p.run(append(args, "--json")...) {
+		var o object
+		if line == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			p.t.Fatalf("%v: %q: %v", args, line, err)
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// send returns the message's id; the relay has it.
+func (p *peer) send(to, text string, more ...string) string {
+	p.t.Helper()
+	o := p.objects(append([]string{"send", to, text}, more...)...)
+	want := "on_relay"
+	if len(more) > 0 {
+		want = "queued"
+	}
+	if len(o) != 1 || o[0].State != want {
+		p.t.Fatalf("%+v; want %s", o, want)
+	}
+	ran.parts.Add(int64(1 + len(text)/1400))
+	return o[0].ID
+}
+
+// receive wants exactly these texts, notes as [note], gaps as [gap n] before a text.
+func (p *peer) receive(want ...string) {
+	p.t.Helper()
+	var got []string
+	for _, o := range p.objects("receive") {
+		if o.Gap > 0 {
+			got = append(got, fmt.Sprintf("[gap %d]", o.Gap))
+			ran.gaps.Add(1)
+		}
+		if o.Note != "" {
+			got = append(got, "["+o.Note+"]")
+			ran.takenBack.Add(1)
+			continue
+		}
+		got = append(got, o.Text)
+		ran.texts.Add(1)
+		ran.bytes.Add(int64(len(o.Text)))
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		p.t.Fatalf("received %.200q; want %.200q", got, want)
+	}
+}
+
+// state wants a message that was sent to be in a state.
+func (p *peer) state(id, want string) {
+	p.t.Helper()
+	for _, o := range p.objects("status") {
+		if o.ID == id {
+			if o.State != want {
+				p.t.Fatalf("the message is %s; want %s", o.State, want)
+			}
+			if want == "delivered" {
+				ran.delivered.Add(1)
+			}
+			return
+		}
+	}
+	p.t.Fatal("no status of the message")
+}
+
+func (p *peer) digits(contact string, more ...string) string {
+	p.t.Helper()
+	o := p.objects(append([]string{"check", contact}, more...)...)
+	if len(o) != 1 || len(o[0].Digits) != 71 {
+		p.t.Fatalf("%+v", o)
+	}
+	return o[0].Digits
+}
+
+// unharmed wants that nothing was quarantined, where the client says so.
+func (p *peer) unharmed() {
+	p.t.Helper()
+	for _, o := range p.objects("contacts") {
+		if o.Quarantined > 0 {
+			p.t.Errorf("%d envelopes in quarantine: %v", o.Quarantined, o.Notes)
+		}
+	}
+}
