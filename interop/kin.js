@@ -6,6 +6,7 @@ import { Refusal } from './kin/bytes.js'
 import { Store } from './kin/store.js'
 import { init, invite, join } from './kin/queue.js'
 import { cancel, compose, uuid } from './kin/outbox.js'
+import { gapBefore } from './kin/inbox.js'
 import { exchange } from './kin/exchange.js'
 import { RelayError } from './kin/conn.js'
 import { digits } from './kin/digits.js'
@@ -50,8 +51,8 @@ function news() {
   let n = 0
   for (const [label, c] of contacts()) {
     for (const m of c.inbox.filter((m) => !m.shown)) {
-      const { shown, ...rest } = m
-      print({ type: 'message', contact: label, identity_checked: c.checked, ...rest })
+      const { shown, after, ...rest } = m
+      print({ type: 'message', contact: label, identity_checked: c.checked, ...rest, gap: gapBefore(c, m) })
       m.shown = true
       n++
     }
@@ -91,6 +92,7 @@ const commands = {
     let n = 0
     const until = Date.now() + 1000 * parseFloat(opts.wait ?? 0)
     await exchange(store, { until, between: () => { n += news() }, stop: () => n > 0 })
+    if (contacts().some(([, c]) => c.stopped)) fail(6, 'this profile is older than a contact has seen')
   },
   async sync() {
     print({ type: 'left', envelopes: await exchange(store, { backwards: opts.backwards, again: opts.again }) })
@@ -102,7 +104,7 @@ const commands = {
   },
   contacts() {
     for (const [label, c] of contacts()) {
-      const absent = Object.values(c.absent).filter(Boolean).length
+      const absent = Object.keys(c.absent).length
       print({ type: 'contact', label, calls_themself: c.name, joined: !!c.session, identity_checked: c.checked, stopped: !!c.stopped, due: c.due.length,
         absent, quarantined: c.quarantine.length, held: c.held.length, notes: c.notes })
     }

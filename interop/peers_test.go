@@ -17,7 +17,7 @@ import (
 
 // ran counts what the journeys did.
 var ran struct {
-	commands, invites, texts, bytes, delivered, parts, kills, cutOff, repeated, takenBack, held, gaps, digits, alone atomic.Int64
+	commands, invites, texts, bytes, delivered, parts, kills, cutOff, repeated, takenBack, held, gaps, stopped, digits, alone atomic.Int64
 }
 
 // programs builds kin and kin-relay once.
@@ -177,21 +177,35 @@ func (r *relay) pass(client net.Conn) {
 
 // peer is somebody with one of the two clients.
 type peer struct {
-	t    *testing.T
-	js   bool
-	argv []string
+	t       *testing.T
+	js      bool
+	profile string
+	argv    []string
 }
 
 func newPeer(t *testing.T, js bool) *peer {
-	dir := t.TempDir()
+	return peerIn(t, js, filepath.Join(t.TempDir(), "profile"))
+}
+
+func peerIn(t *testing.T, js bool, profile string) *peer {
 	if js {
-		return &peer{t, js, []string{"node", "kin.js", "--profile", filepath.Join(dir, "profile")}}
+		return &peer{t, js, profile, []string{"node", "kin.js", "--profile", profile}}
 	}
-	pass := filepath.Join(dir, "passphrase")
+	pass := filepath.Join(filepath.Dir(profile), "passphrase")
 	if err := os.WriteFile(pass, []byte("correct horse battery\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &peer{t, js, []string{program(t, "kin"), "--profile", filepath.Join(dir, "profile"), "--passphrase-file", pass}}
+	return &peer{t, js, profile, []string{program(t, "kin"), "--profile", profile, "--passphrase-file", pass}}
+}
+
+// copied is the same person with a copy of their profile as it is now.
+func (p *peer) copied() *peer {
+	p.t.Helper()
+	profile := filepath.Join(p.t.TempDir(), "profile")
+	if err := os.CopyFS(profile, os.DirFS(p.profile)); err != nil {
+		p.t.Fatal(err)
+	}
+	return peerIn(p.t, p.js, profile)
 }
 
 // try runs a command and returns its lines on stdout and its exit code.
@@ -300,9 +314,9 @@ func (p *peer) state(id, want string) {
 	p.t.Fatal("no status of the message")
 }
 
-func (p *peer) digits(contact string, more ...string) string {
+func (p *peer) digits(contact string) string {
 	p.t.Helper()
-	o := p.objects(append([]string{"check", contact}, more...)...)
+	o := p.objects("check", contact)
 	if len(o) != 1 || len(o[0].Digits) != 71 {
 		p.t.Fatalf("%+v", o)
 	}

@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 // on until then, or until stop() says so.
 export async function exchange(store, { until = 0, stop = () => false, between = () => {}, ...trial } = {}) {
   const conns = {}
+  const visit = { ...trial, done: new Set() }
   const dialed = (relay) => conns[relay.fingerprint] ??= dial(relay)
   const contacts = Object.values(store.data.contacts)
   const subscribed = []
@@ -36,9 +37,8 @@ export async function exchange(store, { until = 0, stop = () => false, between =
         delete c.tell
         store.commit()
       }
-      left += await flush(store, c, dialed, trial)
+      left += await flush(store, c, dialed, visit)
     }
-    trial.again = false
     return left
   }
 }

@@ -61,16 +61,12 @@ function opened(c, envelope, got, now) {
   if (m.notice === 1) c.notes.push('the peer says: two devices seem to send as you')
   if (m.kind === CONTROL) return
   owe(c, m.seq, now)
-  if (m.kind !== FIRST) show(c, m, gap(c, last, m.seq), now)
+  if (m.kind !== FIRST) show(c, m, last, now)
 }
 
-// gap counts what is missing between two numbers, less what was explained: taken
-// back, or nothing to show.
-function gap(c, last, seq) {
-  let n = 0
-  for (let i = last + 1; i < seq; i++) if (c.absent[i]) n++
-  return n
-}
+// gapBefore counts what is missing before a message now, less what was explained
+// (taken back, or nothing to show) and what has come since.
+export const gapBefore = (c, m) => Object.keys(c.absent).filter((seq) => seq > m.after && seq < m.seq).length
 
 // copied notes, and tells the peer once, that two devices send as the peer.
 function copied(c, note) {
@@ -79,19 +75,19 @@ function copied(c, note) {
   c.told = true
 }
 
-function show(c, m, gap, now) {
+function show(c, m, last, now) {
   const { index, count } = m.fragment ?? { index: 0, count: 1 }
   let id = uuid(m.id)
   // Somebody uses an id twice: both are shown.
   const known = c.parts[id]
   if (c.inbox.some((i) => i.id === id) || known && (known.count !== count || known.texts[index])) id = uuid(newMessageID())
-  const parts = c.parts[id] ??= { texts: {}, count, gap: 0 }
+  const parts = c.parts[id] ??= { texts: {}, count, after: last }
   parts.texts[index] = m.text ?? new Uint8Array()
-  parts.gap += gap
+  parts.after = Math.min(parts.after, last)
   if (Object.keys(parts.texts).length < count) return
   delete c.parts[id]
   const text = Buffer.from(join(...Array.from({ length: count }, (_, i) => parts.texts[i]))).toString('utf8')
-  c.inbox.push({ id, kind: m.kind, text, sent: m.sent, received: now, urgent: m.urgent, seq: m.seq, gap: parts.gap })
+  c.inbox.push({ id, kind: m.kind, text, sent: m.sent, received: now, urgent: m.urgent, seq: m.seq, after: parts.after })
 }
 
 function refused(c, envelope, e, now) {

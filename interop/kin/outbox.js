@@ -88,14 +88,15 @@ function classOf(m, hello, now) {
   return { class: c, until: (Math.floor((now / 1000 + lives[c] * hello.epoch) / hello.epoch) + 1) * hello.epoch * 1000 }
 }
 
-// flush puts what is to be put. It returns how many envelopes are not out. For
-// trials: again puts what has no receipt though the relay has it, backwards the newest
-// first.
-export async function flush(store, c, dialed, { backwards, again } = {}) {
+// flush puts what is to be put, each envelope once a visit. It returns how many are not
+// out. For trials: again puts what has no receipt though the relay has it, backwards
+// the newest first.
+export async function flush(store, c, dialed, { done, backwards, again }) {
   if (c.stopped || !c.peer) return 0
   const now = Date.now()
+  const kept = (e) => e.until > now && !e.memory && !again
   const todo = c.out.flatMap((m) => m.envelopes.map((e) => [m, e]))
-    .filter(([m, e]) => e.cancel || (!e.received && !e.cancelled && m.deadline > now && !(e.until > now && !again)))
+    .filter(([m, e]) => e.cancel || (!e.received && !e.cancelled && m.deadline > now && !kept(e) && !done.has(e.message)))
   if (todo.length === 0) return 0
   const conn = await dialed(c.peer)
   let left = todo.length
@@ -112,9 +113,10 @@ export async function flush(store, c, dialed, { backwards, again } = {}) {
       }
       await put(c.peer, conn, { message: e.message, class: class_, flags: m.urgent ? 1 : 0, envelope: e.envelope })
       c.peer.registered = true
-      e.until = until
+      Object.assign(e, { until, memory: !conn.link.hello.durable })
+      done.add(e.message)
       if (m.kind === CONTROL) c.out = c.out.filter((o) => o !== m)
-      else if (m.envelopes.every((e) => e.until)) m.state = 'on_relay'
+      else if (m.envelopes.every((e) => e.until)) m.state = e.memory ? 'on_relay_memory' : 'on_relay'
     }
     left--
     store.commit()
