@@ -84,8 +84,8 @@ func journey(t *testing.T, hostJS, guestJS bool) {
 	host.receive("while it was away")
 	host.state(down, "delivered")
 
-	// The relay has taken an envelope, and its OK does not come: the same bytes again
-	// make one message.
+	// The relay has taken an envelope, and its OK does not come: the same bytes under
+	// the same id are one envelope.
 	for _, s := range []struct {
 		from, to      *peer
 		contact, text string
@@ -99,6 +99,7 @@ func journey(t *testing.T, hostJS, guestJS bool) {
 		ran.repeated.Add(1)
 		s.to.receive(s.text)
 		s.to.receive()
+		s.to.onlyOnce()
 	}
 
 	// Taken back.

@@ -106,7 +106,7 @@ const commands = {
     for (const [label, c] of contacts()) {
       const absent = Object.keys(c.absent).length
       print({ type: 'contact', label, calls_themself: c.name, joined: !!c.session, identity_checked: c.checked, stopped: !!c.stopped, due: c.due.length,
-        absent, quarantined: c.quarantine.length, held: c.held.length, notes: c.notes })
+        absent, quarantined: c.quarantine.length, duplicates: c.duplicates, held: c.held.length, notes: c.notes })
     }
   },
   check([label]) {

@@ -240,7 +240,7 @@ func (p *peer) run(args ...string) []string {
 type object struct {
 	Type, ID, Contact, Label, State, Text, Note, Digits string
 	Gap                                                 int
-	Quarantined                                         int
+	Quarantined, Duplicates                             int
 	Notes                                               []string
 }
 
@@ -321,6 +321,16 @@ func (p *peer) digits(contact string) string {
 		p.t.Fatalf("%+v", o)
 	}
 	return o[0].Digits
+}
+
+// onlyOnce wants that no envelope came twice, where the client says so.
+func (p *peer) onlyOnce() {
+	p.t.Helper()
+	for _, o := range p.objects("contacts") {
+		if o.Duplicates > 0 {
+			p.t.Fatalf("%d envelopes came twice", o.Duplicates)
+		}
+	}
 }
 
 // unharmed wants that nothing was quarantined, where the client says so.

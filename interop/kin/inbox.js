@@ -107,6 +107,7 @@ function refused(c, envelope, e, now) {
       return quarantine('copied')
     }
     owe(c, e.seq, now)
+    c.duplicates++
     return true
   }
   if (late && e.seq > highest(c.session) - 2048) {

@@ -20,7 +20,7 @@ export const uuid = (id) => hex(id).replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, '
 // fresh is a contact before anything was sent or received.
 export const fresh = (c) => ({
   checked: false, com: new Uint8Array(32), echo: 0, out: [], quiet: [], takenBack: [], due: [],
-  inbox: [], parts: {}, seen: {}, absent: {}, held: [], quarantine: [], notes: [], ...c,
+  inbox: [], parts: {}, seen: {}, absent: {}, held: [], quarantine: [], duplicates: 0, notes: [], ...c,
 })
 
 // owe makes a receipt due: it goes with the next envelope, at the latest alone then.
