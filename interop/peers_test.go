@@ -323,14 +323,13 @@ func (p *peer) digits(contact string) string {
 	return o[0].Digits
 }
 
-// onlyOnce wants that no envelope came twice, where the client says so.
-func (p *peer) onlyOnce() {
+// duplicates is how many envelopes came twice, where the client says so.
+func (p *peer) duplicates() (n int) {
 	p.t.Helper()
 	for _, o := range p.objects("contacts") {
-		if o.Duplicates > 0 {
-			p.t.Fatalf("%d envelopes came twice", o.Duplicates)
-		}
+		n += o.Duplicates
 	}
+	return n
 }
 
 // unharmed wants that nothing was quarantined, where the client says so.
