@@ -57,7 +57,7 @@ function news() {
       n++
     }
   }
-  store.commit()
+  if (n > 0) store.commit()
   return n
 }
 
@@ -124,6 +124,6 @@ try {
   await (commands[command] ?? fail(2, usage))(rest)
 } catch (e) {
   if (e instanceof Refusal || (e instanceof RelayError && !e.toWait)) fail(7, String(e))
-  if (e instanceof RelayError || e.code === 'ECONNREFUSED' || /connection ended|socket hang up/.test(e.message)) fail(3, String(e))
+  if (e instanceof RelayError || e.syscall || /connection ended|socket hang up/.test(e.message)) fail(3, String(e))
   throw e
 }

@@ -96,7 +96,7 @@ class Conn {
   }
 
   ack(handle, sequence) {
-    if (!this.dead) this.send(types.ACK, { handle, sequence: [sequence] }, [])
+    if (!this.dead) this.send(types.ACK, { handle, sequence }, [])
   }
 
   // close waits for the relay's close frame: ACKs before it were then carried out.

@@ -51,19 +51,21 @@ async function subscribe(c, conn) {
   return s
 }
 
-// read takes what has come, commits, and ACKs.
+// read takes what has come, commits, and only then ACKs.
 function read(store, s) {
   if (s.conn.dead) throw s.conn.dead
   const mine = s.conn.events.filter((e) => number(e.handle) === s.handle)
+  if (mine.length === 0) return
   s.conn.events = s.conn.events.filter((e) => !mine.includes(e))
+  const acks = []
   for (const e of mine) {
     if (e.type === 0x88) {
       s.c.notes.push(`others tried the invite: ${number(e.tries)}`)
       continue
     }
     s.waiting--
-    const ack = !s.c.stopped && take(s.c, e.envelope)
-    store.commit()
-    if (ack) s.conn.ack(s.handle, e.sequence)
+    if (!s.c.stopped && take(s.c, e.envelope)) acks.push(e.sequence)
   }
+  store.commit()
+  if (acks.length > 0) s.conn.ack(s.handle, acks)
 }

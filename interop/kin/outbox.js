@@ -3,6 +3,7 @@ import nacl from 'tweetnacl'
 import { hex, number } from './bytes.js'
 import { publicKey } from './keys.js'
 import { CONTROL, TEXT, marshal } from './body.js'
+import { RelayError } from './conn.js'
 import { sealMessage } from './ratchet.js'
 
 const lives = [1, 6, 24, 72, 168, 336]
@@ -100,28 +101,37 @@ export async function flush(store, c, dialed, { done, backwards, again }) {
   if (todo.length === 0) return 0
   const conn = await dialed(c.peer)
   let left = todo.length
-  for (const [m, e] of backwards ? todo.reverse() : todo) {
-    if (e.cancel) {
-      if (e.tried) await conn.ask('CANCEL', { sender: c.peer.sender_id, message: e.message }, [c.peer.key])
-      delete e.cancel
-    } else {
-      const { class: class_, until } = classOf(m, conn.link.hello, now)
-      if (class_ < 0) continue
-      if (!e.tried) {
-        e.tried = true
-        store.commit()
-      }
-      await put(c.peer, conn, { message: e.message, class: class_, flags: m.urgent ? 1 : 0, envelope: e.envelope })
-      c.peer.registered = true
-      Object.assign(e, { until, memory: !conn.link.hello.durable })
-      done.add(e.message)
-      if (m.kind === CONTROL) c.out = c.out.filter((o) => o !== m)
-      else if (m.envelopes.every((e) => e.until)) m.state = e.memory ? 'on_relay_memory' : 'on_relay'
-    }
-    left--
+  for (const [, e] of todo) e.tried ??= !e.cancel
+  store.commit()
+  try {
+    for (const [m, e] of backwards ? todo.reverse() : todo) if (await sendOne(c, conn, m, e, now, done)) left--
+  } finally {
     store.commit()
   }
   return left
+}
+
+// sendOne does what one envelope wants, and says whether it is done.
+async function sendOne(c, conn, m, e, now, done) {
+  if (e.cancel) {
+    try {
+      if (e.tried) await conn.ask('CANCEL', { sender: c.peer.sender_id, message: e.message }, [c.peer.key])
+    } catch (e) {
+      // Refused for good: the relay has nothing of it.
+      if (!(e instanceof RelayError) || e.toWait) throw e
+    }
+    delete e.cancel
+    return true
+  }
+  const { class: class_, until } = classOf(m, conn.link.hello, now)
+  if (class_ < 0) return false
+  await put(c.peer, conn, { message: e.message, class: class_, flags: m.urgent ? 1 : 0, envelope: e.envelope })
+  c.peer.registered = true
+  Object.assign(e, { until, memory: !conn.link.hello.durable })
+  done.add(e.message)
+  if (m.kind === CONTROL) c.out = c.out.filter((o) => o !== m)
+  else if (m.envelopes.every((e) => e.until)) m.state = e.memory ? 'on_relay_memory' : 'on_relay'
+  return true
 }
 
 function put(peer, conn, values) {
