@@ -63,14 +63,6 @@ func (m *mix) String() string {
 		m.rate, m.under, m.lives, 100*m.chunks, 100*m.acked, 100*m.begins)
 }
 
-// stored is an envelope that the disk owes room to.
-type stored struct {
-	queue  QueueID
-	seq    uint64
-	expiry uint32
-	size   int64
-}
-
 // run plays a mix for 60 hours, and returns the largest share of the disk to what
 // lives, of what is above the two segments that are written and kept; and how much
 // was stored then.
