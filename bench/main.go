@@ -4,7 +4,8 @@
 //	go run . relay    durable PUT → MSG → ACK of 4 KiB envelopes by 64 pairs, and the floors
 //	go run . idle     memory of 10,000 idle connections
 //	go run . start    start of a relay with a million envelopes stored
-//	go run . peers    all of this beside DERP, NATS JetStream, Mosquitto and Redis
+//	go run . peers    all of this beside DERP, NATS JetStream, Mosquitto and Redis; or
+//	                  one part of it: go run . peers [flags] speed, idle or start
 //
 // Every server is a process of its own, and so is every load. The peers are built
 // from peers/, a module of its own; Mosquitto and Redis are Debian's, and installed
@@ -24,6 +25,7 @@ import (
 type options struct {
 	rounds, pairs, rate, connections, stored int
 	span                                     time.Duration
+	part                                     string // of peers
 }
 
 func main() {
@@ -41,6 +43,7 @@ func main() {
 	f.IntVar(&o.connections, "connections", 10000, "idle connections")
 	f.IntVar(&o.stored, "stored", 1000000, "envelopes stored before a start")
 	f.Parse(os.Args[2:])
+	o.part = f.Arg(0)
 	commands := map[string]func(*options) error{"relay": ownRelay, "idle": ownIdle, "start": ownStart, "peers": peers}
 	err := fmt.Errorf("no %q", os.Args[1])
 	if run := commands[os.Args[1]]; run != nil {

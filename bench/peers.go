@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"kin/bench/gauge"
 )
@@ -19,7 +20,7 @@ var rivals = []contender{
 	{kind: "redis", durable: "streams, appendfsync always"},
 }
 
-// peers compares Kin with its rivals in everything.
+// peers compares Kin with its rivals in everything, or in one part.
 func peers(o *options) error {
 	for _, p := range []string{"mosquitto", "redis-server"} {
 		if err := install(p); err != nil {
@@ -40,26 +41,41 @@ func peers(o *options) error {
 	for i := range rivals {
 		rivals[i].program = program
 	}
-	ours, err := own(append(floors, "kin")...)
+	parts := map[string]func(*options) error{"speed": peersSpeed, "idle": peersIdle, "start": peersStart}
+	for _, part := range []string{"speed", "idle", "start"} {
+		if o.part != "" && o.part != part {
+			continue
+		}
+		if err := parts[part](o); err != nil {
+			return err
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+func peersSpeed(o *options) error {
+	ours, err := own(append(slices.Clone(floors), "kin")...)
 	if err != nil {
 		return err
 	}
 	all := append(ours, rivals...)
 	found, err := compare(all, o, true)
+	if err == nil {
+		table(all, found, o, true)
+	}
+	return err
+}
+
+func peersIdle(o *options) error {
+	ours, err := own("link", "kin")
 	if err != nil {
 		return err
 	}
-	table(all, found, o, true)
-	fmt.Println()
-	links, err := own("link", "kin")
-	if err != nil {
-		return err
-	}
-	waiting := append(links, rivals[0], rivals[1], rivals[3], rivals[4])
-	if err := idle(waiting, o); err != nil {
-		return err
-	}
-	fmt.Println()
+	return idle(append(ours, rivals[0], rivals[1], rivals[3], rivals[4]), o)
+}
+
+func peersStart(o *options) error {
 	if err := ownStart(o); err != nil {
 		return err
 	}
