@@ -80,6 +80,9 @@ func throughput(k *Kind, o order) (Result, error) {
 			}
 		}()
 	}
+	for end := time.Now().Add(time.Minute); count.Load() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	time.Sleep(o.For / 3)
 	n, cpu, begun := count.Load(), CPU(o.PID), time.Now()
 	time.Sleep(o.For)
