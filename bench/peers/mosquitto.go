@@ -38,7 +38,7 @@ func mosquittoKind() *gauge.Kind {
 				program = "/usr/sbin/mosquitto"
 			}
 			cmd = exec.Command(program, "-c", conf)
-			return gauge.Announced{Address: address}, begin(cmd, address, func(net.Conn) bool { return true })
+			return begin(cmd, address, func(net.Conn) bool { return true })
 		},
 		Stop: func() error { return end(cmd) },
 		Pair: newMQTTPair,

@@ -31,7 +31,7 @@ func redisKind() *gauge.Kind {
 				return gauge.Announced{}, err
 			}
 			cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxclients", "16000")
-			return gauge.Announced{Address: address}, begin(cmd, address, func(c net.Conn) bool {
+			return begin(cmd, address, func(c net.Conn) bool {
 				r := &resp{c: c, in: bufio.NewReader(c)}
 				r.command("PING")
 				return r.flush() == nil && r.skip(1) == nil
@@ -63,10 +63,10 @@ func freePort() (address, port string, err error) {
 }
 
 // begin starts another's server and waits until it is ready.
-func begin(cmd *exec.Cmd, address string, ready func(net.Conn) bool) error {
+func begin(cmd *exec.Cmd, address string, ready func(net.Conn) bool) (a gauge.Announced, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return err
+		return a, err
 	}
 	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		c, err := net.Dial("tcp", address)
@@ -76,10 +76,10 @@ func begin(cmd *exec.Cmd, address string, ready func(net.Conn) bool) error {
 		ok := ready(c)
 		c.Close()
 		if ok {
-			return nil
+			return gauge.Announced{Address: address, PID: cmd.Process.Pid}, nil
 		}
 	}
-	return errors.New("not ready")
+	return a, errors.New("not ready")
 }
 
 // end ends another's server as its operator would.
