@@ -55,15 +55,16 @@ func (v value) kind() string { return v.bucket + "." + v.field }
 func TestEnemyLearnsFromASeizedRelay(t *testing.T) {
 	s := newStage(t)
 	k := s.caseworker()
-	g := s.guest(k, "K7")
-	s.guest(k, "K8")
-	open, _, err := k.Invite(t.Context(), "K9", 0)
+	// Names long enough that no key holds them by chance.
+	g := s.guest(k, "the family K7")
+	s.guest(k, "the family K8")
+	open, _, err := k.Invite(t.Context(), "the family K9", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.send(g, "Mina", "collected")
-	s.send(k, "K7", "Understood.") // who sends collects as well
-	s.send(k, "K8", "Understood, you too.")
+	s.send(k, "the family K7", "Understood.") // who sends collects as well
+	s.send(k, "the family K8", "Understood, you too.")
 	s.send(g, "Mina", "They are at the garrison.")
 	s.stop()
 	d := readDump(t, s.dir)
@@ -75,7 +76,7 @@ func TestEnemyLearnsFromASeizedRelay(t *testing.T) {
 			distinct[v.kind()] = map[string]bool{}
 		}
 		distinct[v.kind()][string(v.bytes)] = true
-		for _, secret := range []string{"127.0.0.1", "K7", "K8", "K9", "Mina", "garrison", open[20:60]} {
+		for _, secret := range []string{"127.0.0.1", "the family", "Mina the", "garrison", open[20:60]} {
 			if bytes.Contains(v.bytes, []byte(secret)) {
 				t.Errorf("%s holds %q", v.kind(), secret)
 			}

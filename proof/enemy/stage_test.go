@@ -67,7 +67,7 @@ func (s *stage) caseworker() *client.Profile {
 	}
 	address := protocol.Address{Hosts: []protocol.Host{{Name: s.tap.listener.Addr().String()}}, Fingerprint: s.relay.Fingerprint()}
 	p, err := client.Create(s.t.Context(), filepath.Join(s.t.TempDir(), "p"), passphrase,
-		client.Setup{Name: "Mina", Relay: address, Grant: grant, Keep: 30 * 24 * time.Hour})
+		client.Setup{Name: "Mina the caseworker", Relay: address, Grant: grant, Keep: 30 * 24 * time.Hour})
 	if err != nil {
 		s.t.Fatal(err)
 	}
