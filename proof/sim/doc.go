@@ -7,7 +7,7 @@
 // knows only what people did judges every message that is shown and every state that
 // is told.
 //
-//	go test ./proof/sim                          100 seeds
+//	go test ./proof/sim                          50 seeds
 //	go test ./proof/sim -v -args -seeds 1000     more of them
 //	go test ./proof/sim -v -args -seed 17        one again, with its trace
 //
