@@ -26,14 +26,14 @@ type client struct {
 }
 
 func dial(kind string, a gauge.Announced) (*client, error) {
-	d := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10}
-	ws, _, err := d.Dial("ws://"+a.Address, nil)
+	ws, err := upgrade(a)
 	if err != nil {
 		return nil, err
 	}
 	c := &client{ws: ws, link: clear{}}
 	_, hello, err := ws.ReadMessage()
 	if err != nil {
+		ws.Close()
 		return nil, err
 	}
 	var fp protocol.Fingerprint
@@ -128,6 +128,7 @@ func ask[A protocol.Answer](c *client, cmd protocol.Command) (a A, err error) {
 type pair struct {
 	from, to *client
 	put      protocol.Put
+	own      *ecdh.PrivateKey
 	key      *protocol.ProofKey
 	handle   uint16
 }
@@ -214,15 +215,14 @@ func (p *pair) meet(a gauge.Announced) error {
 	if p.handle, err = p.to.subscribe(ids.Receiver, mine); err != nil {
 		return err
 	}
-	own, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
+	if p.own, err = ecdh.X25519().GenerateKey(rand.Reader); err != nil {
 		return err
 	}
-	if p.key, err = protocol.NewProofKey(own, p.from.hello.RA); err != nil {
+	if p.key, err = protocol.NewProofKey(p.own, p.from.hello.RA); err != nil {
 		return err
 	}
 	p.put.Sender = ids.Sender
-	f := &protocol.First{Corr: p.from.number(), Sender: ids.Sender, Claim: claim, Key: [32]byte(own.PublicKey().Bytes()), Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
+	f := &protocol.First{Corr: p.from.number(), Sender: ids.Sender, Claim: claim, Key: [32]byte(p.own.PublicKey().Bytes()), Class: 3, Envelope: make([]byte, protocol.EnvelopeSize)}
 	f.Proof = p.key.Prove(p.from.sid, f.Corr, f.SignedBytes())
 	if _, err = ask[*protocol.OK](p.from, f); err != nil {
 		return err

@@ -55,7 +55,7 @@ type Pair interface {
 // Child is the main of the processes that Start and Server start: it does not return
 // from them.
 func Child(kinds map[string]*Kind) {
-	if len(os.Args) < 4 || os.Args[1] != "serve" && os.Args[1] != "load" {
+	if len(os.Args) < 4 || os.Args[1] != "serve" && os.Args[1] != "measure" {
 		return
 	}
 	k := kinds[os.Args[2]]

@@ -17,15 +17,15 @@ import (
 
 func pairs(k *Kind, o order) ([]Pair, error) {
 	all := make([]Pair, o.Pairs)
-	err := eight(o.Pairs, func(i int) (err error) {
+	err := Eight(o.Pairs, func(i int) (err error) {
 		all[i], err = k.Pair(o.Announced, o.First+i)
 		return err
 	})
 	return all, err
 }
 
-// eight does n things, eight at a time.
-func eight(n int, f func(i int) error) error {
+// Eight does n things, eight at a time.
+func Eight(n int, f func(i int) error) error {
 	var all sync.WaitGroup
 	errs := make([]error, 8)
 	for w := range errs {
@@ -183,17 +183,12 @@ func latency(k *Kind, o order) (Result, error) {
 // idle opens connections that only wait, and divides what the server's memory grew
 // by. The first hundred, which cost what the first alone cost, are not counted.
 func idle(k *Kind, o order) (Result, error) {
-	var lim syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
-		return Result{}, err
-	}
-	lim.Cur = lim.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+	if err := RaiseLimit(); err != nil {
 		return Result{}, err
 	}
 	all := make([]io.Closer, 100+o.Count)
 	connect := func(from, to int) (int64, error) {
-		err := eight(to-from, func(i int) (err error) {
+		err := Eight(to-from, func(i int) (err error) {
 			all[from+i], err = k.Connect(o.Announced)
 			return err
 		})
@@ -204,7 +199,7 @@ func idle(k *Kind, o order) (Result, error) {
 		if err := trim(); err != nil {
 			return 0, err
 		}
-		return resident(o.PID)
+		return Status(o.PID, "VmRSS")
 	}
 	before, err := connect(0, 100)
 	if err != nil {
@@ -212,6 +207,16 @@ func idle(k *Kind, o order) (Result, error) {
 	}
 	after, err := connect(100, len(all))
 	return Result{Memory: (after - before) / int64(o.Count)}, err
+}
+
+// RaiseLimit lets this process have as many descriptors as it may.
+func RaiseLimit() error {
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		return err
+	}
+	lim.Cur = lim.Max
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim)
 }
 
 // trim has the server give back what it does not use; the parent passes it on.
@@ -227,7 +232,7 @@ func fill(k *Kind, o order) error {
 	if err != nil {
 		return err
 	}
-	return eight(len(all), func(i int) error {
+	return Eight(len(all), func(i int) error {
 		b := message()
 		each := o.Count / len(all)
 		for sent, answered := 0, 0; answered < each; {

@@ -107,7 +107,7 @@ func (s *Server) do(o order) (r Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	cmd := exec.Command(s.program, "load", s.kind, string(text))
+	cmd := exec.Command(s.program, "measure", s.kind, string(text))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -172,17 +172,18 @@ func CPU(pid int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// resident is a process's memory in bytes.
-func resident(pid int) (int64, error) {
+// Status is a line of a process's status, in bytes: VmRSS is its memory, VmHWM the
+// most that it was.
+func Status(pid int, name string) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
 			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, fmt.Errorf("no VmRSS")
+	return 0, fmt.Errorf("process %d has no %s", pid, name)
 }
