@@ -145,7 +145,12 @@ func newCgroup(memory int64) (string, error) {
 		if os.Mkdir(dir, 0o700) != nil {
 			continue
 		}
-		if os.WriteFile(filepath.Join(dir, limit), []byte(strconv.FormatInt(memory, 10)), 0o600) == nil {
+		f, err := os.OpenFile(filepath.Join(dir, limit), os.O_WRONLY, 0) // which a mere folder does not have
+		if err == nil {
+			_, err = f.WriteString(strconv.FormatInt(memory, 10))
+			err = errors.Join(err, f.Close())
+		}
+		if err == nil {
 			return dir, nil
 		}
 		os.Remove(dir)
