@@ -346,6 +346,9 @@ func (sc *scene) takeBack(i int) {
 			sc.wrong("%s's %d was taken back, and the relay is not to hear of it", r.name, seq)
 		}
 		r.taken = append(r.taken, listed{Seq: seq})
+		for _, told := range l.receipts { // go with another letter
+			r.owe(told)
+		}
 	}
 }
 
