@@ -109,11 +109,16 @@ func newWork(`}, {"client/work.go", `
 	"sync"
 `}}},
 	{"torn tail", "spool", "lost", []edit{{"relay/spool/recover.go", `
-		if last {
+		body, err := r.body(&e.entry)
+		clear(body)
+		if err != nil {
 `, `
-		if false {
+		body, err := r.body(&e.entry)
+		clear(body)
+		if err != nil && false {
 `}, {"relay/spool/spool.go",
 		`body, err := s.body(&stored)
+		defer clear(body)
 		switch {
 		case err == nil && string(body) == string(p.Body):`, `body, err := p.Body, error(nil)
 		switch {
