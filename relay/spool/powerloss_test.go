@@ -148,11 +148,13 @@ func (w *world) puts() {
 
 // handIn puts an envelope.
 func (w *world) handIn(p *promised) {
+	w.mu.Lock() // the answer to an earlier one may be on its way
 	p.asking = true
 	if p.Expiry >= EpochOf(time.Now(), time.Hour) {
 		p.may, p.erased = true, false
 	}
 	w.tell(p.event(history.Put))
+	w.mu.Unlock()
 	w.spool.Put(p.queue, Put{p.ID, p.Expiry, p.Urgent, bytes.Clone(p.Body)}, func(err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
