@@ -102,9 +102,9 @@ func (l *line) dial(ctx context.Context) (net.Conn, error) {
 	case to == nil:
 		return nil, syscall.ECONNREFUSED
 	}
-	w := &wire{line: l, rng: rand.New(rand.NewPCG(seed[0], seed[1]))}
+	w := &wire{line: l}
 	w.moved = sync.NewCond(&w.mu)
-	near, far := &end{wire: w}, &end{wire: w}
+	near, far := &end{wire: w, rng: rand.New(rand.NewPCG(seed[0], 0))}, &end{wire: w, rng: rand.New(rand.NewPCG(seed[1], 1))}
 	near.peer, far.peer = far, near
 	select {
 	case to.conns <- far:
@@ -173,7 +173,6 @@ type wire struct {
 
 	mu     sync.Mutex // guards what follows, and both ends
 	moved  *sync.Cond
-	rng    *rand.Rand
 	broken bool
 	silent bool // for good: a connection does not come back from that
 }
@@ -182,6 +181,7 @@ type wire struct {
 type end struct {
 	wire *wire
 	peer *end
+	rng  *rand.Rand // its own: who of two draws first at one moment is the scheduler's to say
 
 	in      []byte // arrived
 	ended   bool   // the other side closed, and all of it has arrived
@@ -251,7 +251,7 @@ func (e *end) fly(size int, lag, perByte time.Duration, arrive func()) {
 	if at.Before(e.arrives) {
 		at = e.arrives
 	}
-	at = at.Add(time.Duration(size)*perByte + time.Duration(1+w.rng.Int64N(int64(50*time.Microsecond))))
+	at = at.Add(time.Duration(size)*perByte + time.Duration(1+e.rng.Int64N(int64(50*time.Microsecond))))
 	e.arrives = at
 	e.flying += size
 	time.AfterFunc(time.Until(at), func() {
