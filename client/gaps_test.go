@@ -86,6 +86,21 @@ func TestReceiptHidesNoGap(t *testing.T) {
 	})
 }
 
+// A gap stands before every text that was whole after it: what was begun before, and
+// overtaken, is shown where it became whole.
+func TestGapStandsBeforeAnOvertakenText(t *testing.T) {
+	inScene(t, func(sc *scene) {
+		sc.write(1, "lost", DefaultUntil)                 // 2
+		long := strings.Repeat("long ", 2*fragmentSize/5) // 3 and 4
+		sc.write(1, long, DefaultUntil)                   //
+		sc.write(1, "overtakes", DefaultUntil)            // 5
+		sc.gives(0, 3, 5, 4)
+		wantHistory(t, sc, 0, "*overtakes "+long)
+		sc.gives(0, 2)
+		wantHistory(t, sc, 0, "overtakes "+long+" lost")
+	})
+}
+
 // A relay that keeps back a piece of a long text does not hide that it is missing.
 func TestPieceHidesNoGap(t *testing.T) {
 	inScene(t, func(sc *scene) {
@@ -95,7 +110,7 @@ func TestPieceHidesNoGap(t *testing.T) {
 		sc.gives(0, 2, 4, 5)
 		wantHistory(t, sc, 0, "*short")
 		sc.gives(0, 3)
-		wantHistory(t, sc, 0, long+" short")
+		wantHistory(t, sc, 0, "short "+long)
 	})
 }
 

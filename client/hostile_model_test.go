@@ -52,9 +52,6 @@ type shown struct {
 	text  int // of the peer's; -1: a note
 	note  string
 	count int
-	have  map[int]bool
-	seq   uint64
-	whole bool
 }
 
 // reader is one person's half of a contact: what they wrote and what they may read.
@@ -83,6 +80,7 @@ type reader struct {
 	highest     uint64
 	seen        map[uint64]bool
 	missing     map[uint64]int // to the row that shows it in its gap; -1: none yet
+	pieces      map[int]int    // of the peer's text, how many are here
 	rows        []shown
 	due         []uint64
 	quarantined int
@@ -95,9 +93,7 @@ func (r *reader) clone() *reader {
 	c.quiet, c.taken, c.held = slices.Clone(r.quiet), slices.Clone(r.taken), slices.Clone(r.held)
 	c.seen, c.missing, c.due = maps.Clone(r.seen), maps.Clone(r.missing), slices.Clone(r.due)
 	c.rows = slices.Clone(r.rows)
-	for i := range c.rows {
-		c.rows[i].have = maps.Clone(c.rows[i].have)
-	}
+	c.pieces = maps.Clone(r.pieces)
 	c.keys = r.keys.clone()
 	return &c
 }
@@ -201,7 +197,7 @@ func (r *reader) take(peer *reader, seq uint64, now time.Time) outcome {
 
 func (r *reader) lose() {
 	r.lost++
-	r.rows = append(r.rows, shown{text: -1, note: NoteLost, count: 1, whole: true})
+	r.rows = append(r.rows, shown{text: -1, note: NoteLost, count: 1})
 }
 
 // remembers tells whether seq is known as read: until 2,048 later ones were.
@@ -238,7 +234,7 @@ func (r *reader) read(peer *reader, l *letter) {
 		}
 	}
 	if taken > 0 {
-		r.rows = append(r.rows, shown{text: -1, note: NoteTakenBack, count: taken, whole: true})
+		r.rows = append(r.rows, shown{text: -1, note: NoteTakenBack, count: taken})
 	}
 	for _, seq := range l.receipts {
 		if mine := &r.letters[seq-1]; mine.kind != kindControl { // a repeated one gets a receipt too, which means nothing
@@ -249,21 +245,16 @@ func (r *reader) read(peer *reader, l *letter) {
 		return
 	}
 	r.owe(l.seq)
-	i := slices.IndexFunc(r.rows, func(s shown) bool { return s.text == l.text })
-	if i < 0 {
-		i = len(r.rows)
-		r.rows = append(r.rows, shown{text: l.text, have: map[int]bool{}})
-	}
-	row := &r.rows[i]
-	row.have[l.part] = true
-	row.seq = max(row.seq, l.seq)
-	if len(row.have) < len(peer.texts[l.text].letters) {
+	r.pieces[l.text]++
+	seqs := peer.texts[l.text].letters
+	if r.pieces[l.text] < len(seqs) {
 		return
 	}
 	// The text is there. What is missing before it and not shown yet is its gap.
-	row.whole = true
+	i := len(r.rows)
+	r.rows = append(r.rows, shown{text: l.text})
 	for seq, by := range r.missing {
-		if by < 0 && seq < row.seq {
+		if by < 0 && seq < slices.Max(seqs) {
 			r.missing[seq] = i
 		}
 	}

@@ -155,7 +155,7 @@ type joining struct {
 
 // row is a line of the history.
 type row struct {
-	N        uint64 // order within the contact
+	N        uint64 // order within the contact; of a text that is whole
 	ID       uuid.UUID
 	In       bool
 	Checked  bool

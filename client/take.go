@@ -320,8 +320,9 @@ func (w *work) takeBody(c *contact, s *session, b *body) error {
 	return w.takeText(c, s, b)
 }
 
-// takeText adds a text, or a part of one, to the history. What is missing before it
-// is shown with it once it is whole: not with what nobody sees, a part or a receipt.
+// takeText adds a text, or a part of one, to the history. A text has its place where it
+// became whole, and what is missing before it is shown with it: not with what nobody
+// sees, a part or a receipt.
 func (w *work) takeText(c *contact, s *session, b *body) error {
 	r, err := w.row(c, true, b.id)
 	if err != nil {
@@ -330,8 +331,7 @@ func (w *work) takeText(c *contact, s *session, b *body) error {
 	if r != nil && (r.complete() || b.kind != kindText || r.Session != s.ID || int(b.items.count) != len(r.Parts) || r.Parts[b.items.index] != nil) {
 		r, b.id = nil, uuid.New() // somebody uses an id twice: show both
 	}
-	fresh := r == nil
-	if fresh {
+	if r == nil {
 		r = &row{ID: b.id, In: true, Checked: c.Checked, Made: b.sent, Received: w.now, Until: b.deadline,
 			Urgent: b.flags&flagUrgent != 0, Session: s.ID}
 		if n := b.items.count; n > 0 && b.kind == kindText {
@@ -351,19 +351,17 @@ func (w *work) takeText(c *contact, s *session, b *body) error {
 	default:
 		r.Text = b.items.text
 	}
-	if r.complete() {
-		w.report.Received++
-		if r.Seq > s.Shown {
-			r.GapFrom, s.Shown = s.Shown+1, r.Seq
-		}
-		if !utf8.Valid(r.Text) {
-			r.Text = bytes.ToValidUTF8(r.Text, []byte("\uFFFD"))
-		}
+	if !r.complete() {
+		return w.putRow(c, r)
 	}
-	if fresh {
-		return w.addRow(c, r)
+	w.report.Received++
+	if r.Seq > s.Shown {
+		r.GapFrom, s.Shown = s.Shown+1, r.Seq
 	}
-	return w.putRow(c, r)
+	if !utf8.Valid(r.Text) {
+		r.Text = bytes.ToValidUTF8(r.Text, []byte("\uFFFD"))
+	}
+	return w.addRow(c, r)
 }
 
 // complete tells whether all of a text is here.

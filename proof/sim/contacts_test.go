@@ -5,6 +5,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -221,12 +222,21 @@ func (p *person) restore() {
 	if p.backup == "" {
 		p.backup = p.home()
 		p.copyTo(p.backup)
+		p.t.mu.Lock()
+		p.calls = maps.Clone(p.labels)
+		p.t.mu.Unlock()
 		p.t.note(p.name, "copies the profile")
 		return
 	}
 	p.remember()
 	p.t.mu.Lock()
 	p.restores++
+	p.labels = p.calls
+	for q := range p.bonds {
+		if p.labels[q] == "" { // the copy may know the invite, or a join that had begun
+			p.labels[q] = q.name
+		}
+	}
 	for _, b := range p.bonds {
 		b.rolled = true
 	}

@@ -84,7 +84,7 @@ func (t *town) show(p *person, ms []client.Message) {
 		from := p.labelled(m.Contact)
 		if m.Note != "" {
 			t.counts["note "+m.Note]++
-			if b := p.bonds[from]; m.Note != client.NoteTakenBack && from != nil && !b.rolled && !b.broken {
+			if b := p.bonds[from]; m.Note != client.NoteTakenBack && b != nil && b.intact() {
 				t.violation("%s sees the note %q of %s, and nothing was done that explains it", p.name, m.Note, from.name)
 			}
 			continue

@@ -32,7 +32,8 @@ type person struct {
 
 	life   atomic.Pointer[process] // nil once the profile is wiped
 	homes  int
-	backup string // a copy of the profile that was made before
+	backup string             // a copy of the profile that was made before
+	calls  map[*person]string // what people are called in it
 	looked time.Time
 
 	// Guarded by town.mu.
