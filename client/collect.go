@@ -150,20 +150,25 @@ func (v *visit) waiting() (n int) {
 	return n
 }
 
-// collect takes what waits in every readable queue. follow: it goes on until the
-// context ends, calling idle whenever something came, wake fired, or a moment has
-// passed.
-func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, idle func() error) error {
+// subscribeNew asks for the queues that this visit has not asked for: all of them at
+// first, and then those of invites that another process on the profile has made.
+func (v *visit) subscribeNew(ctx context.Context) error {
 	queues, err := v.readable()
 	if err != nil {
 		return err
 	}
-	if err := v.subscribe(ctx, queues); err != nil {
+	return v.subscribe(ctx, queues)
+}
+
+// collect takes what waits in every readable queue. With follow it goes on until the
+// context ends, and calls follow whenever something came or a moment has passed.
+func (v *visit) collect(ctx context.Context, follow func() error) error {
+	if err := v.subscribeNew(ctx); err != nil {
 		return err
 	}
 	last, asked := time.Now(), time.Now()
 	pause := quietFor // what this line takes for a MSG, twice over
-	for follow || v.waiting() > 0 {
+	for follow != nil || v.waiting() > 0 {
 		t := time.NewTimer(quietFor)
 		select {
 		case m, ok := <-v.conn.msgs:
@@ -190,18 +195,19 @@ func (v *visit) collect(ctx context.Context, follow bool, wake <-chan struct{}, 
 					return err
 				}
 			}
-		case <-wake:
-			t.Stop()
 		case <-ctx.Done():
 			t.Stop()
-			if follow {
+			if follow != nil {
 				return nil
 			}
 			return offline(ctx.Err())
 		case <-t.C:
 		}
-		if follow {
-			if err := idle(); err != nil {
+		if follow != nil {
+			if err := follow(); err != nil {
+				return err
+			}
+			if err := v.subscribeNew(ctx); err != nil {
 				return err
 			}
 			continue

@@ -11,6 +11,9 @@ import (
 	"kin/protocol"
 )
 
+// agePause is after what time one who follows does again what time asks for.
+const agePause = time.Hour
+
 // visitOptions say what an exchange is for.
 type visitOptions struct {
 	only   *protocol.Address // this relay alone
@@ -138,11 +141,11 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 		return err
 	}
 	defer c.close()
-	v := &visit{p: p, conn: c, relay: r.address, report: report, handles: map[uint16]*subscribed{}, asked: map[protocol.ID]bool{}}
+	v := newVisit(p, c, r.address, report)
 	if err := v.outgo(ctx); err != nil {
 		return err
 	}
-	if err := v.collect(ctx, false, nil, nil); err != nil {
+	if err := v.collect(ctx, nil); err != nil {
 		return err
 	}
 	if err := v.retireOld(); err != nil {
@@ -154,7 +157,14 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	if err := o.came(); err != nil {
 		return err
 	}
-	return v.collect(ctx, true, nil, func() error {
+	aged := time.Now()
+	return v.collect(ctx, func() error {
+		if now := time.Now(); now.Sub(aged) >= agePause {
+			aged = now
+			if _, err := p.prepare(report); err != nil {
+				return err
+			}
+		}
 		if err := o.came(); err != nil {
 			return err
 		}

@@ -20,8 +20,14 @@ type visit struct {
 	refused error // why a first flight came to nothing
 
 	handles map[uint16]*subscribed
-	asked   map[protocol.ID]bool // queues that were subscribed to or refused
-	putAt   map[protocol.MessageID]bool
+	asked   map[protocol.ID]bool        // queues that were subscribed to or refused
+	putAt   map[protocol.MessageID]bool // what this flush has sent: once is enough
+	lent    map[protocol.MessageID]bool // what was put on this connection to a relay that keeps it in memory alone
+}
+
+func newVisit(p *Profile, c *conn, relay protocol.Address, r *Report) *visit {
+	return &visit{p: p, conn: c, relay: relay, report: r, handles: map[uint16]*subscribed{}, asked: map[protocol.ID]bool{},
+		lent: map[protocol.MessageID]bool{}}
 }
 
 // outgoing is an op with what it takes to send it.
@@ -107,7 +113,7 @@ func order(a, b bool) int {
 }
 
 // wants tells whether an op is to be sent: what never got an OK, what the relay no
-// longer has though no receipt came, and, once a connection, what a relay holds in
+// longer has though no receipt came, and, once a connection, what a relay keeps in
 // memory alone.
 func (v *visit) wants(o *op, now time.Time) bool {
 	switch {
@@ -120,7 +126,7 @@ func (v *visit) wants(o *op, now time.Time) bool {
 	case o.Control:
 		return o.Until.IsZero()
 	}
-	return o.Until.IsZero() || !now.Before(o.Until) || o.Memory
+	return o.Until.IsZero() || !now.Before(o.Until) || o.Memory && !v.lent[o.ID]
 }
 
 // flush sends what is in the outbox for this relay. The answers of a window are
@@ -217,6 +223,7 @@ func (v *visit) settle(w *work, g *outgoing, answer error) error {
 		return w.tx.Delete(tableOutbox, o.ID[:])
 	}
 	l := v.conn.hello.Limits
+	v.lent[o.ID] = !l.Durable
 	o.Until = endOfEpoch(w.now.Add(time.Duration(protocol.TTLClasses[g.class])*l.Epoch), l.Epoch)
 	o.Memory, o.Code, o.Reason, o.Retry = !l.Durable, 0, "", time.Time{}
 	if o.Cancel { // meanwhile

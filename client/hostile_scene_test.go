@@ -424,7 +424,7 @@ func (sc *scene) answer(i int) {
 // settle commits an answer to a letter, if it would be put now.
 func (sc *scene) settle(i int, l *letter, answer error) error {
 	r := sc.people[i]
-	v := &visit{conn: &conn{hello: &protocol.Hello{Limits: sceneLimits}}}
+	v := newVisit(nil, &conn{hello: &protocol.Hello{Limits: sceneLimits}}, protocol.Address{}, nil)
 	o, err := getRecord[op](sc.w, tableOutbox, l.op.ID[:])
 	if err != nil || o == nil {
 		return fmt.Errorf("%s's %d is not in the outbox: %w", r.name, l.seq, err)

@@ -47,7 +47,7 @@ func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label str
 	if err := p.makeFlight(ctx, c, *who); err != nil {
 		return Contact{}, p.abandon(*who, err)
 	}
-	v := &visit{p: p, conn: c, relay: inv.Relay, report: new(Report)}
+	v := newVisit(p, c, inv.Relay, new(Report))
 	if err := v.flush(ctx); err != nil {
 		return Contact{}, err
 	}

@@ -38,16 +38,18 @@ type town struct {
 }
 
 // inTown runs f in a bubble that begins now.
-func inTown(t *testing.T, f func(*testing.T, *town)) { inTownWith(t, nil, f) }
+func inTown(t *testing.T, f func(*testing.T, *town)) { inTownWith(t, nil, relay.Config{}, f) }
 
-// inTownWith is inTown with TLS in front of the relay, if c is set.
-func inTownWith(t *testing.T, c *tls.Config, f func(*testing.T, *town)) {
+// inTownWith is inTown with TLS in front of the relay, if c is set, and with the
+// relay's settings.
+func inTownWith(t *testing.T, c *tls.Config, cfg relay.Config, f func(*testing.T, *town)) {
 	real := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(real)) // a bubble begins in 2000
 		w := &town{t: t, conns: make(chan net.Conn)}
+		cfg.Dir = t.TempDir()
 		var err error
-		if w.relay, err = relay.Open(relay.Config{Dir: t.TempDir()}); err != nil {
+		if w.relay, err = relay.Open(cfg); err != nil {
 			t.Fatal(err)
 		}
 		w.address = protocol.Address{Hosts: []protocol.Host{{Name: "127.0.0.1:1"}}, Fingerprint: w.relay.Fingerprint()}

@@ -8,6 +8,7 @@ import (
 
 	"kin/client/vault"
 	"kin/protocol"
+	"kin/relay"
 )
 
 // slowest, in bits a second with round trips of a second, is what the targets are for.
@@ -22,7 +23,7 @@ func TestWhatPeopleWaitFor(t *testing.T) {
 	t.Log("line | what | bytes up | bytes down | round trips | seconds")
 	for _, l := range []*slowLine{{bits: 9600, round: 2 * time.Second}, {bits: slowest, round: time.Second},
 		{bits: 256000, round: 300 * time.Millisecond}, {bits: 10000000, round: 40 * time.Millisecond}} {
-		inTownWith(t, c, func(t *testing.T, w *town) { w.waiting(l) })
+		inTownWith(t, c, relay.Config{}, func(t *testing.T, w *town) { w.waiting(l) })
 	}
 }
 

@@ -55,18 +55,23 @@ func (r *Report) merge(o *Report) {
 	r.Received += o.Received
 	r.Wait = max(r.Wait, o.Wait)
 	r.Joined = append(r.Joined, o.Joined...)
-	r.Events = append(r.Events, o.Events...)
+	for _, e := range o.Events {
+		r.event(e)
+	}
 }
 
-func (w *work) event(c *contact, kind EventKind) {
-	for i := range w.report.Events {
-		if e := &w.report.Events[i]; e.Contact == c.Label && e.Kind == kind {
-			e.Count++
-			return
-		}
+// event adds to what a person should hear. What happens again counts up: a report of
+// one who follows for months has no line for each time.
+func (r *Report) event(e Event) {
+	i := slices.IndexFunc(r.Events, func(o Event) bool { return o.Contact == e.Contact && o.Kind == e.Kind })
+	if i < 0 {
+		r.Events = append(r.Events, e)
+		return
 	}
-	w.report.Events = append(w.report.Events, Event{c.Label, kind, 1})
+	r.Events[i].Count += e.Count
 }
+
+func (w *work) event(c *contact, kind EventKind) { w.report.event(Event{c.Label, kind, 1}) }
 
 func (w *work) save() error {
 	for key, c := range w.contacts {

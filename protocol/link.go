@@ -34,11 +34,15 @@ func FingerprintOf(rs *ecdh.PublicKey) Fingerprint {
 // Limits are the relay's, as its hello tells them: 8 bytes,
 // epoch4 (seconds) ‖ maxttl2 (epochs) ‖ flags1 (bit 0: durable) ‖ window1.
 type Limits struct {
-	Epoch   time.Duration // whole seconds, at least one
+	Epoch   time.Duration // whole seconds, at least one, at most MaxEpoch
 	MaxTTL  uint16        // the operator's ceiling, in epochs
 	Durable bool          // false: epoch keys are in memory alone
 	Window  uint8         // MSGs of a subscription that may be unacknowledged
 }
+
+// MaxEpoch bounds a relay's epoch: what lives for an epoch more than was asked for must
+// not live for years.
+const MaxEpoch = 24 * time.Hour
 
 // Hello is what the relay says first (docs/protocol.md, Link):
 // n1 versions(n) RS32 RE32 RA32 ekR1184 nonce32 limits8.
@@ -98,14 +102,13 @@ func ParseHello(b []byte) (*Hello, error) {
 	h.EK, b = ek, b[KEMKeySize:]
 	copy(h.Nonce[:], b)
 	b = b[32:]
-	epoch := binary.BigEndian.Uint32(b)
 	h.Limits = Limits{
-		Epoch:   time.Duration(epoch) * time.Second,
+		Epoch:   time.Duration(binary.BigEndian.Uint32(b)) * time.Second,
 		MaxTTL:  binary.BigEndian.Uint16(b[4:]),
 		Durable: b[6] == 1,
 		Window:  b[7],
 	}
-	if epoch == 0 || b[6] > 1 || h.Limits.MaxTTL == 0 || h.Limits.Window == 0 {
+	if h.Limits.Epoch == 0 || h.Limits.Epoch > MaxEpoch || b[6] > 1 || h.Limits.MaxTTL == 0 || h.Limits.Window == 0 {
 		return nil, ErrMalformed
 	}
 	return h, nil

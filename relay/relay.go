@@ -112,7 +112,7 @@ func Open(cfg Config) (*Relay, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Epoch < time.Second || cfg.Epoch%time.Second != 0 || cfg.Epoch > 24*time.Hour {
+	if cfg.Epoch < time.Second || cfg.Epoch%time.Second != 0 || cfg.Epoch > protocol.MaxEpoch {
 		return nil, fmt.Errorf("an epoch of %v: it takes whole seconds, at most a day", cfg.Epoch)
 	}
 	epochs := cfg.MaxTTL / cfg.Epoch

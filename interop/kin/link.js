@@ -16,7 +16,7 @@ export function parseHello(b, pin) {
   for (const k of [RS, RE, RA]) checked(k, 'low-order')
   checkedKEM(ekR, 'malformed')
   const [epoch, ttl, flags, window] = cut(limits, 4, 2, 1, 1).map(number)
-  if (epoch === 0 || ttl === 0 || flags > 1 || window === 0) refuse('malformed')
+  if (epoch === 0 || epoch > 86400 || ttl === 0 || flags > 1 || window === 0) refuse('malformed')
   if (!equal(sha256(RS).slice(0, 16), pin)) refuse('fingerprint')
   if (!versions.includes(1)) refuse('version')
   return { versions, RS, RE, RA, ekR, nonce, epoch, ttl, durable: flags === 1, window }

@@ -26,7 +26,7 @@ function* hellos() {
     },
   })
   yield add('least', 'ok', 'the least of each limit', { epoch: 1, ttl: 1, flags: 0, window: 1 })
-  yield add('most', 'ok', 'the most of each limit', { epoch: 2 ** 32 - 1, ttl: 65535, window: 255 })
+  yield add('most', 'ok', 'the most of each limit', { epoch: 86400, ttl: 65535, window: 255 })
   yield add('eight-versions', 'ok', 'eight versions', { versions: [1, 2, 3, 4, 5, 6, 7, 255] })
   yield add('versions-twice', 'malformed', 'version 1 twice', { versions: [1, 1] })
   yield add('versions-last', 'malformed', 'the last of eight versions is lower', { versions: [1, 2, 3, 4, 5, 6, 8, 7] })
@@ -37,6 +37,7 @@ function* hellos() {
   yield add('one-byte', 'malformed', 'one byte', {}, (b) => b.slice(0, 1))
   for (const flags of [2, 0x81]) yield add(`flags-${flags}`, 'malformed', 'a flag that version 1 does not have', { flags })
   yield add('epoch', 'malformed', 'an epoch of no seconds', { epoch: 0 })
+  yield add('epoch-long', 'malformed', 'an epoch of a second more than a day', { epoch: 86401 })
   yield add('ttl', 'malformed', 'a longest ttl of none', { ttl: 0 })
   yield add('window', 'malformed', 'a window of none', { window: 0 })
   for (const [i, what] of [[0, 'first'], [15, 'last']]) yield add(`pin-${what}`, 'fingerprint', `a bit of the fingerprint's ${what} byte`, {}, undefined, (p) => flipped(p, i))

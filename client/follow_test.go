@@ -1,0 +1,172 @@
+package client
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kin/protocol"
+	"kin/relay"
+)
+
+// following is somebody who follows, on one connection.
+type following struct {
+	mu    sync.Mutex
+	texts []string
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func (w *town) follow(p *Profile) *following {
+	f := &following{ended: make(chan error)}
+	var ctx context.Context
+	ctx, f.stop = context.WithCancel(w.t.Context())
+	go func() {
+		_, err := p.Receive(ctx, ReceiveOptions{Follow: true}, func(ms []Message) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			for _, m := range ms {
+				f.texts = append(f.texts, m.Text+m.Note)
+			}
+			return nil
+		})
+		f.ended <- err
+	}()
+	return f
+}
+
+// end stops following and wants to have seen texts.
+func (f *following) end(t *testing.T, texts ...string) {
+	t.Helper()
+	f.stop()
+	if err := <-f.ended; err != nil {
+		t.Error(err)
+	}
+	if !slices.Equal(f.texts, texts) {
+		t.Errorf("shown: %q; want %q", f.texts, texts)
+	}
+}
+
+// One who follows sees what comes for an invite that was made meanwhile.
+func TestFollowsAnInviteMadeMeanwhile(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		f := w.follow(k)
+		time.Sleep(time.Minute)
+		dials := len(w.dials)
+		text, _, err := k.Invite(t.Context(), "H", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv, err := protocol.ParseInvite(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Join(t.Context(), inv, "", "again"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Send(t.Context(), "again", "update", SendOptions{Wait: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		f.end(t, "update")
+		if n := len(w.dials) - dials; n > 3 {
+			t.Errorf("%d connections; the invite, the join and the text take one each", n)
+		}
+	})
+}
+
+// What is over disappears from the profile of one who follows on a connection that
+// does not end.
+func TestFollowerAges(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		_, g := w.couple()
+		f := w.follow(g)
+		time.Sleep(time.Minute)
+		dials := len(w.dials)
+		err := g.update(nil, func(w *work) error {
+			contacts, err := w.all()
+			if err != nil {
+				return err
+			}
+			old := w.now.Add(-32 * 24 * time.Hour) // two days more than messages are kept
+			return w.addRow(contacts[0], &row{ID: uuid.New(), In: true, Shown: true, Text: []byte("old"), Made: old, Received: old})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := func() int {
+			ms, err := g.History("K")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(ms)
+		}
+		if n := kept(); n != 1 {
+			t.Fatalf("%d messages are kept, want 1", n)
+		}
+		time.Sleep(agePause + time.Minute)
+		synctest.Wait()
+		if n := kept(); n != 0 {
+			t.Errorf("%d messages are kept, want none", n)
+		}
+		if len(w.dials) != dials {
+			t.Error("the connection ended")
+		}
+		f.end(t)
+	})
+}
+
+// writeCounter counts what is written to a connection.
+type writeCounter struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c writeCounter) Write(b []byte) (int, error) {
+	c.n.Add(int64(len(b)))
+	return c.Conn.Write(b)
+}
+
+// A relay that keeps envelopes in memory alone gets them once on each connection.
+func TestMemoryIsFilledOnceAConnection(t *testing.T) {
+	inTownWith(t, nil, relay.Config{KeysInRAM: true}, func(t *testing.T, w *town) {
+		_, g := w.couple()
+		sent, err := g.Send(t.Context(), "K", "update", SendOptions{Wait: time.Minute})
+		if err != nil || w.state(g, sent) != StateOnRelayMemory {
+			t.Fatal(w.state(g, sent), err)
+		}
+		var up atomic.Int64
+		w.tap = func(c net.Conn) net.Conn { return writeCounter{c, &up} }
+		f := w.follow(g)
+		time.Sleep(30 * time.Second)
+		first := up.Load()
+		if first < protocol.EnvelopeSize {
+			t.Errorf("%d bytes are sent when it connects: the relay may have lost the message", first)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := up.Load() - first; n > protocol.EnvelopeSize {
+			t.Errorf("%d bytes are sent in ten minutes", n)
+		}
+		f.end(t)
+	})
+}
+
+// What happens again while somebody follows counts up.
+func TestReportsCountEvents(t *testing.T) {
+	var total Report
+	for range 3 {
+		total.merge(&Report{Events: []Event{{"K", EventTried, 1}, {"L", EventTried, 2}}})
+	}
+	if want := []Event{{"K", EventTried, 3}, {"L", EventTried, 6}}; !slices.Equal(total.Events, want) {
+		t.Errorf("%v, want %v", total.Events, want)
+	}
+}
