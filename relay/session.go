@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,8 +42,8 @@ type session struct {
 	// Owned by the reader.
 	link      *protocol.Link
 	linked    bool
-	number    uint64 // of the last command
-	proofKeys map[[32]byte]*protocol.ProofKey
+	number    uint64     // of the last command
+	proofKeys []proofKey // a slice: a connection has one, and a map's first takes 400 bytes
 	free      *rate.Limiter
 	noted     time.Time // when the read deadline was set
 	idle      *rate.Limiter
@@ -61,8 +62,14 @@ type session struct {
 	last    uint16 // handle
 }
 
+// proofKey is what proofs under a queue's key are checked with.
+type proofKey struct {
+	of     [32]byte // the queue's key
+	shared protocol.ProofKey
+}
+
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
-	s := &session{relay: r, ws: ws, wire: w, prefix: p, subs: map[uint16]*subscription{}, proofKeys: map[[32]byte]*protocol.ProofKey{}}
+	s := &session{relay: r, ws: ws, wire: w, prefix: p, subs: map[uint16]*subscription{}}
 	s.room = sync.NewCond(&s.mu)
 	return s
 }
@@ -347,22 +354,23 @@ func (s *session) count(n protocol.Corr) error {
 
 // proved checks a command's proof under a queue's key.
 func (s *session) proved(key [32]byte, p protocol.Proof, n protocol.Corr, cmd protocol.Command) bool {
-	k := s.proofKeys[key]
-	if k == nil {
+	i := slices.IndexFunc(s.proofKeys, func(k proofKey) bool { return k.of == key })
+	if i < 0 {
 		pub, err := protocol.ParsePublicKey(key[:])
 		if err != nil {
 			return false
 		}
-		if k, err = protocol.NewProofKey(s.minute.ra, pub); err != nil {
+		k, err := protocol.NewProofKey(s.minute.ra, pub)
+		if err != nil {
 			return false
 		}
 		if len(s.proofKeys) >= maxProofKeys {
-			clear(s.proofKeys)
+			s.proofKeys = s.proofKeys[:0]
 		}
-		s.proofKeys[key] = k
+		i, s.proofKeys = len(s.proofKeys), append(s.proofKeys, proofKey{key, *k})
 	}
 	signed := cmd.SignedBytes()
-	ok := k.Verify(p, s.link.SID, n, signed)
+	ok := s.proofKeys[i].shared.Verify(p, s.link.SID, n, signed)
 	clear(signed)
 	if ok && s.rank != proven {
 		s.relay.known(s)
