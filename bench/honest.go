@@ -28,6 +28,7 @@ type honest struct {
 	mu       sync.Mutex
 	open     map[[2]uint64]bool // accepted, not arrived
 	arrived  map[[2]uint64]bool // before its OK
+	again    map[[2]uint64]int  // how often a visitor may have put it without hearing so
 	times    [3][]sample
 	refused  int // PUTs that were not accepted
 	broken   int // connections that ended
@@ -65,7 +66,7 @@ type correspondents struct {
 const ring = 1024
 
 func newHonest(a gauge.Announced, pairs, visitors int) (*honest, error) {
-	h := &honest{relay: a, stop: make(chan struct{}), open: map[[2]uint64]bool{}, arrived: map[[2]uint64]bool{}}
+	h := &honest{relay: a, stop: make(chan struct{}), open: map[[2]uint64]bool{}, arrived: map[[2]uint64]bool{}, again: map[[2]uint64]int{}}
 	h.pairs = make([]*correspondents, pairs+visitors)
 	err := gauge.Eight(len(h.pairs), func(i int) error {
 		p, err := newPair("kin", a, i)
@@ -197,6 +198,8 @@ func (h *honest) arrive(p *correspondents, envelope []byte) {
 	switch {
 	case !slices.Equal(envelope, p.envelope(n)):
 		h.wrong++
+	case n <= p.last && h.again[at] > 0: // what was collected and is put again is one more envelope
+		h.again[at]--
 	case n <= p.last:
 		h.twice++
 	case h.open[at]:
@@ -213,6 +216,9 @@ func (h *honest) visitor(p *correspondents) {
 		p.due[n%ring].Store(due.UnixNano())
 		h.count(&h.visits)
 		for h.visit(p, n, due) != nil { // kin send tries for ten seconds
+			h.mu.Lock()
+			h.again[[2]uint64{p.number, n}]++
+			h.mu.Unlock()
 			if time.Since(due) > 10*time.Second {
 				h.count(&h.turned)
 				return nil

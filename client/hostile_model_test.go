@@ -121,7 +121,7 @@ func (r *reader) write(l letter, size int) *letter {
 		l.quiet = slices.Clone(r.quiet[len(r.quiet)-n:])
 	}
 	if n := list(len(r.due), 128); n > 0 {
-		l.receipts, r.due = r.due[:n:n], slices.Clone(r.due[n:])
+		l.receipts, r.due = slices.Sorted(slices.Values(r.due[:n])), slices.Clone(r.due[n:])
 	}
 	if l.kind == kindControl {
 		r.quiet = append(r.quiet, l.seq)
