@@ -46,7 +46,7 @@ func main() {
 	f.IntVar(&o.connections, "connections", 10000, "idle connections")
 	f.IntVar(&o.stored, "stored", 1000000, "envelopes stored before a start")
 	f.IntVar(&o.active, "active", 1000, "load: connections of people who write to each other")
-	f.IntVar(&o.idle, "idle", 8000, "load: connections that wait; in 128 MiB kin-relay takes about 10,400 in all")
+	f.IntVar(&o.idle, "idle", 13000, "load: connections that wait; in 128 MiB kin-relay takes about 15,600 in all")
 	f.IntVar(&o.visitors, "visitors", 20, "load: people who come each second, write and go")
 	f.IntVar(&o.holders, "holders", 2000, "load: connections of a slow attack")
 	f.IntVar(&o.flooders, "flooders", 50, "load: connections of a flood")

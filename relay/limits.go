@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
 	"net"
 	"net/netip"
 	"time"
@@ -133,11 +132,7 @@ func (u *unknown) makeWay() bool {
 	}
 	s := u.Remove(e).(*session)
 	s.at = nil
-	c := s.ws.NetConn()
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn() // says no goodbye, for which it could have to wait
-	}
-	c.Close() // the reader then ends
+	s.hangUp()
 	return true
 }
 

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -64,6 +65,7 @@ const (
 	pingEvery   = 55 * time.Second
 	pingSpread  = 20 * time.Second
 	deadAfter   = 150 * time.Second
+	goodbye     = time.Second // for clients to say theirs
 	minuteKeys  = time.Minute
 	chunkWait   = time.Minute
 	subscribers = 4
@@ -77,11 +79,15 @@ type Relay struct {
 	spool    *spool.Spool
 	slots    *slots.File
 	limits   protocol.Limits
+	opened   time.Time
 	upgrader websocket.Upgrader
 	stop     chan struct{}
 	links    chan struct{}  // taken while a link's keys are worked out
 	chunks   chan struct{}  // taken while a chunk's frame comes in
 	work     sync.WaitGroup // sessions, writers and the sweeper
+	lot      lot
+	waiting  atomic.Int64 // readers of sessions, outside the lot
+	mostWait int64        // of them, before sessions wait in the lot
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -120,10 +126,10 @@ func Open(cfg Config) (*Relay, error) {
 		return nil, fmt.Errorf("a longest life of %v is less than an epoch of %v", cfg.MaxTTL, cfg.Epoch)
 	}
 	longest := protocol.TTLClasses[len(protocol.TTLClasses)-1]
-	r := &Relay{cfg: cfg, stop: make(chan struct{}), links: make(chan struct{}, (runtime.GOMAXPROCS(0)+1)/2), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
+	r := &Relay{cfg: cfg, opened: time.Now(), mostWait: maxWaiting, stop: make(chan struct{}), links: make(chan struct{}, (runtime.GOMAXPROCS(0)+1)/2), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
 	r.limits = protocol.Limits{Epoch: cfg.Epoch, MaxTTL: uint16(min(epochs, time.Duration(longest))), Durable: !cfg.KeysInRAM, Window: protocol.Window}
 	r.upgrader = websocket.Upgrader{
-		Subprotocols: []string{protocol.Subprotocol}, HandshakeTimeout: linkWait, ReadBufferSize: 512,
+		Subprotocols: []string{protocol.Subprotocol}, HandshakeTimeout: linkWait, // it reads through onWire's buffer
 		WriteBufferSize: 4096, WriteBufferPool: &sync.Pool{},
 		CheckOrigin: func(*http.Request) bool { return true }, // no cookies, no origin to trust
 	}
@@ -243,14 +249,15 @@ func (r *Relay) Shutdown(ctx context.Context) error {
 	go func() { r.work.Wait(); close(ended) }()
 	select {
 	case <-ended:
+	case <-time.After(goodbye):
 	case <-ctx.Done():
-		for _, s := range sessions {
-			s.ws.Close()
-		}
-		<-ended
 		err = errors.Join(err, ctx.Err())
 	}
-	return errors.Join(err, r.closeData())
+	for _, s := range sessions {
+		s.hangUp()
+	}
+	<-ended
+	return errors.Join(err, r.lot.close(), r.closeData())
 }
 
 // minute is what a minute's connections share: RA, which proves commands, and ekR.

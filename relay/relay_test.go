@@ -45,6 +45,9 @@ type stand struct {
 	address protocol.Address
 }
 
+// allInLot has sessions wait in the lot only.
+var allInLot bool
+
 func newStand(t *testing.T, change func(*Config)) *stand {
 	s := &stand{t: t}
 	cfg := Config{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&s.log, nil))}
@@ -54,6 +57,9 @@ func newStand(t *testing.T, change func(*Config)) *stand {
 	var err error
 	if s.relay, err = Open(cfg); err != nil {
 		t.Fatal(err)
+	}
+	if allInLot {
+		s.relay.mostWait = 0
 	}
 	s.server = httptest.NewServer(s.relay)
 	host, err := protocol.ParseHost("ws" + strings.TrimPrefix(s.server.URL, "http"))

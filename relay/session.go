@@ -3,10 +3,12 @@ package relay
 import (
 	"container/list"
 	"crypto/ecdh"
+	"crypto/tls"
 	"errors"
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -20,16 +22,17 @@ import (
 // Tuning of a session.
 const (
 	maxProofKeys = 128      // kept for a connection
+	maxWaiting   = 1024     // goroutines that wait for bytes, before connections do so in the lot
 	outLimit     = 32 << 10 // sealed bytes that wait for the writer; above, the reader waits and no MSG is added
 	freeRate     = 20       // commands a second without a queue's key
 	freeBurst    = 100
-	deadNoted    = time.Second
 	idleBurst    = 32 // commands that store and erase nothing, before they are slowed to freeRate
 	chunksAtOnce = 64 // frames of a chunk that come in at once, on all connections
 )
 
 // session is one connection. Its reader runs from the beginning to the end, in one
-// goroutine after another; a writer runs only while there is something to write.
+// goroutine after another, and in none while it waits in the lot; a writer runs only
+// while there is something to write.
 type session struct {
 	// Static.
 	relay  *Relay
@@ -45,9 +48,10 @@ type session struct {
 	number    uint64     // of the last command
 	proofKeys []proofKey // a slice: a connection has one, and a map's first takes 400 bytes
 	free      *rate.Limiter
-	noted     time.Time // when the read deadline was set
 	idle      *rate.Limiter
 	useful    bool // the last command stored or erased something
+
+	heard atomic.Int64 // the other side, by the relay's clock
 
 	// Guarded by Relay.mu.
 	rank int
@@ -77,15 +81,13 @@ func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
 // run is the reader.
 func (s *session) run() { s.goOn(s.begin()) }
 
-// goOn waits for the next websocket message in a new goroutine, or ends the session.
-// Most connections wait most of the time, and a goroutine that has only waited keeps
-// a small stack. What is here already is carried out first.
+// goOn carries out what is here, and then waits for more, or ends the session.
 func (s *session) goOn(err error) {
 	for err == nil && s.wire.more() {
 		err = s.message()
 	}
 	if err == nil {
-		go s.wait()
+		s.rest(s.relay.waiting.Load() >= s.relay.mostWait)
 		return
 	}
 	defer s.relay.work.Done()
@@ -96,33 +98,52 @@ func (s *session) goOn(err error) {
 	s.end()
 }
 
-// wait waits for the next websocket message and carries it out.
+// rest has the session wait for bytes: in the lot, or in a new goroutine. Most
+// connections wait most of the time; a goroutine that has only waited keeps a small
+// stack, and in the lot there is none.
+func (s *session) rest(inLot bool) {
+	if !inLot || !s.relay.lot.park(s) {
+		go s.wait()
+	}
+}
+
+// wait waits for bytes and carries out what they say.
 func (s *session) wait() {
-	s.note()
+	s.relay.waiting.Add(1)
 	err := s.wire.await()
+	s.relay.waiting.Add(-1)
+	if err == nil && s.wire.pongs() {
+		s.hear()
+		s.rest(true) // it has nothing to say
+		return
+	}
 	if err == nil {
 		err = s.message()
 	}
 	s.goOn(err)
 }
 
-// note moves the read deadline: the other side is there. To do it each time would
-// cost more than it tells.
-func (s *session) note() {
-	if now := time.Now(); now.Sub(s.noted) > deadNoted {
-		s.ws.SetReadDeadline(now.Add(deadAfter))
-		s.noted = now
-	}
-}
-
 // message carries out one websocket message.
 func (s *session) message() error {
-	s.note()
 	r, err := s.next()
 	if err != nil {
 		return err
 	}
+	s.hear()
 	return s.frames(r)
+}
+
+// hangUp ends the connection for its reader, which then ends the session.
+func (s *session) hangUp() {
+	if s.wire != nil {
+		s.wire.hangUp()
+		return
+	}
+	c := s.ws.NetConn()
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn() // says no goodbye, for which it could have to wait
+	}
+	c.Close()
 }
 
 // end frees everybody who waits for this session.
@@ -150,7 +171,7 @@ func (s *session) end() {
 	s.relay.dismiss(s.prefix, !s.linked)
 }
 
-// goAway tells the client that the relay stops; the reader then ends.
+// goAway tells the client that the relay stops.
 func (s *session) goAway() {
 	s.mu.Lock()
 	for s.writing && !s.closed {
@@ -158,7 +179,6 @@ func (s *session) goAway() {
 	}
 	s.mu.Unlock()
 	s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""), time.Now().Add(writeWait))
-	s.ws.SetReadDeadline(time.Now().Add(time.Second))
 }
 
 // begin brings the link up, and carries out what came with the client's half.
@@ -186,8 +206,10 @@ func (s *session) begin() error {
 	if err := s.accept(r, hello, re); err != nil {
 		return err
 	}
-	s.ws.SetPongHandler(func(string) error { return s.ws.SetReadDeadline(time.Now().Add(deadAfter)) })
+	s.ws.SetReadDeadline(time.Time{}) // from here on, pings tell whether the other side is there
+	s.ws.SetPongHandler(func(string) error { s.hear(); return nil })
 	s.mu.Lock()
+	s.hear()
 	s.ping = time.AfterFunc(pingAfter(), s.sendPing)
 	s.mu.Unlock()
 	s.free, s.idle = rate.NewLimiter(freeRate, freeBurst), rate.NewLimiter(freeRate, idleBurst)
@@ -196,15 +218,19 @@ func (s *session) begin() error {
 
 func pingAfter() time.Duration { return pingEvery - pingSpread/2 + random.Below(pingSpread) }
 
+// hear notes that the other side is there.
+func (s *session) hear() { s.heard.Store(int64(time.Since(s.relay.opened))) }
+
 func (s *session) sendPing() {
-	if s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) != nil {
-		s.ws.Close()
+	left := deadAfter - time.Since(s.relay.opened) + time.Duration(s.heard.Load())
+	if left <= 0 || s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) != nil {
+		s.hangUp()
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.ping.Reset(pingAfter())
+		s.ping.Reset(min(pingAfter(), left))
 	}
 }
 
@@ -268,6 +294,7 @@ func (s *session) frame(r io.Reader, class byte) error {
 		s.relay.chunks <- struct{}{}
 		defer func() { <-s.relay.chunks }()
 		s.ws.SetReadDeadline(time.Now().Add(chunkWait))
+		defer s.ws.SetReadDeadline(time.Time{})
 	}
 	b, _ := buffers[class].Get().(*[]byte)
 	if b == nil {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"syscall"
+
+	"github.com/gorilla/websocket"
 )
 
 // wire is a TCP connection that takes all that has arrived in one read. It has a
@@ -14,6 +16,7 @@ import (
 type wire struct {
 	*net.TCPConn
 	raw  syscall.RawConn
+	br   *bufio.Reader // the websocket's, above it
 	buf  *[]byte
 	rest []byte // of buf, not given out
 	err  error
@@ -36,7 +39,9 @@ func (w *wire) Read(b []byte) (int, error) {
 
 // more tells whether bytes are here, without waiting for them. A connection without
 // a wire can't tell.
-func (w *wire) more() bool { return w != nil && w.fill(false) == nil && len(w.rest) > 0 }
+func (w *wire) more() bool {
+	return w != nil && (w.br.Buffered() > 0 || w.fill(false) == nil && len(w.rest) > 0)
+}
 
 // await waits until bytes are here, on less stack than a read through the layers
 // above it takes. A connection without a wire can't.
@@ -46,6 +51,37 @@ func (w *wire) await() error {
 	}
 	return w.fill(true)
 }
+
+// pongs takes out the pongs that are here after await. It tells whether there was
+// nothing else: the layers above would wait on for a message.
+func (w *wire) pongs() bool {
+	if w == nil {
+		return false
+	}
+	before := len(w.rest)
+	for len(w.rest) >= pongHead && w.rest[0] == pong && w.rest[1]&masked != 0 {
+		n := pongHead + int(w.rest[1]&^masked)
+		if n > pongHead+maxPong || n > len(w.rest) {
+			break
+		}
+		w.rest = w.rest[n:]
+	}
+	if len(w.rest) > 0 || before == 0 {
+		return false
+	}
+	wireBuffers.Put(w.buf)
+	w.buf, w.rest = nil, nil
+	return true
+}
+
+// A client's pong (RFC 6455, section 5.2 and 5.5): FIN and opcode, mask bit and
+// length, a mask of four bytes.
+const (
+	pong     = 0x80 | websocket.PongMessage
+	masked   = 0x80
+	pongHead = 2 + 4
+	maxPong  = 125
+)
 
 // fill reads if nothing waits. An error is for ever, but a deadline's.
 func (w *wire) fill(wait bool) error {
@@ -72,7 +108,11 @@ func (w *wire) fill(wait bool) error {
 	return w.err
 }
 
-// onWire has an upgrade go on with a wire, where there can be one.
+// readBuffer is a websocket's. It is only for heads: a wire has read all that is here.
+// gorilla's Upgrader takes none that is smaller.
+const readBuffer = 257
+
+// onWire has an upgrade go on with a wire, where there can be one, and a small buffer.
 type onWire struct {
 	http.ResponseWriter
 	wire *wire
@@ -81,15 +121,21 @@ type onWire struct {
 // Hijack takes the connection from the HTTP server.
 func (o *onWire) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(o.ResponseWriter).Hijack()
-	tcp, ok := c.(*net.TCPConn)
-	if err != nil || !ok || !canReadRaw {
+	if err != nil || rw.Reader.Buffered() > 0 { // which an upgrade refuses
 		return c, rw, err
 	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		c.Close()
-		return nil, nil, err
+	if tcp, ok := c.(*net.TCPConn); ok && canReadRaw {
+		raw, err := tcp.SyscallConn()
+		if err != nil {
+			c.Close()
+			return nil, nil, err
+		}
+		o.wire = &wire{TCPConn: tcp, raw: raw}
+		c = o.wire
 	}
-	o.wire = &wire{TCPConn: tcp, raw: raw}
-	return o.wire, rw, nil
+	rw.Reader = bufio.NewReaderSize(c, readBuffer)
+	if o.wire != nil {
+		o.wire.br = rw.Reader
+	}
+	return c, rw, nil
 }

@@ -94,7 +94,7 @@ func (s *session) write() {
 		for rest := b; len(rest) > 0; {
 			n := wireMessage(rest)
 			if s.ws.WriteMessage(websocket.BinaryMessage, rest[:n]) != nil {
-				s.ws.Close() // the reader then ends
+				s.hangUp()
 				s.mu.Lock()
 				s.closed, s.writing = true, false
 				s.room.Broadcast()

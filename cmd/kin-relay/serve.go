@@ -114,8 +114,9 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	return errors.Join(err, r.Shutdown(end))
 }
 
-// connectionMemory is what a connection takes that reads a queue (docs/performance.md).
-const connectionMemory = 9000
+// connectionMemory is what a connection takes that waits (docs/performance.md), and half
+// as much for what it does at times.
+const connectionMemory = 6000
 
 // doorRoom is how many connections may be no websockets yet; each takes 15 KB.
 const doorRoom = 128
