@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
+	"sync"
 )
 
 // LP joins items, each behind its length as a big-endian u32
@@ -28,7 +30,9 @@ func Hash(label string, items ...[]byte) []byte {
 	for _, it := range items {
 		n += 4 + len(it)
 	}
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, n), uint32(len(label)))
+	whole := hashed.Get().(*[]byte)
+	b := slices.Grow((*whole)[:0], n)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(label)))
 	b = append(b, label...)
 	for _, it := range items {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(it)))
@@ -36,8 +40,13 @@ func Hash(label string, items ...[]byte) []byte {
 	}
 	h := sha256.Sum256(b)
 	clear(b)
+	*whole = b
+	hashed.Put(whole)
 	return h[:]
 }
+
+// hashed are buffers for Hash, all zeros.
+var hashed = sync.Pool{New: func() any { return new([]byte) }}
 
 // Extract is HKDF-Extract with SHA-256 (RFC 5869, section 2.2): 32 bytes from a
 // salt and the concatenation of the parts.

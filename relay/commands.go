@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"errors"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -330,14 +331,20 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 		s.refuse(n, protocol.CodeTTL, 0)
 		return
 	}
-	p := spool.Put{ID: spool.MessageID(id), Urgent: flags&protocol.FlagUrgent != 0, Body: bytes.Clone(envelope),
+	body := bodies.Get().(*[protocol.EnvelopeSize]byte)
+	copy(body[:], envelope)
+	p := spool.Put{ID: spool.MessageID(id), Urgent: flags&protocol.FlagUrgent != 0, Body: body[:],
 		Expiry: spool.EpochOf(time.Now(), r.cfg.Epoch) + uint32(protocol.TTLClasses[class])}
 	s.useful = true
 	r.spool.Put(q.spoolID(), p, func(err error) {
 		clear(p.Body)
+		bodies.Put(body)
 		s.stored(n, err)
 	})
 }
+
+// bodies are for envelopes until they are stored.
+var bodies = sync.Pool{New: func() any { return new([protocol.EnvelopeSize]byte) }}
 
 // stored answers a PUT: the one place where the spool's errors become codes.
 func (s *session) stored(n protocol.Corr, err error) {

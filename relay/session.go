@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,6 +85,7 @@ func (s *session) run() { s.goOn(s.begin()) }
 // goOn carries out what is here, and then waits for more, or ends the session.
 func (s *session) goOn(err error) {
 	for err == nil && s.wire.more() {
+		runtime.Gosched() // who sends much has no more turns than others
 		err = s.message()
 	}
 	if err == nil {
@@ -149,6 +151,7 @@ func (s *session) hangUp() {
 // end frees everybody who waits for this session.
 func (s *session) end() {
 	s.ws.Close()
+	s.wire.drop()
 	s.mu.Lock()
 	s.closed = true
 	s.room.Broadcast()

@@ -5,24 +5,57 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/gorilla/websocket"
 )
 
-// wire is a TCP connection that takes all that has arrived in one read. It has a
-// buffer only while bytes wait in it: most connections wait for bytes most of the
-// time.
+// wire is a TCP connection that takes what has arrived in one read. It has a buffer
+// only while bytes wait in it: most connections wait for bytes most of the time.
 type wire struct {
 	*net.TCPConn
 	raw  syscall.RawConn
 	br   *bufio.Reader // the websocket's, above it
 	buf  *[]byte
 	rest []byte // of buf, not given out
+	full bool   // the last read filled its buffer
 	err  error
 }
 
-var wireBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+// Buffers of wires. Who sends much is read with a large one, if one is left: those who
+// send and have to wait can't make all memory theirs.
+const (
+	smallRead, largeRead = 8 << 10, 64 << 10
+	largeReads           = 64
+)
+
+var (
+	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallRead); return &b }}
+	largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeRead); return &b }}
+	largeTaken   atomic.Int64
+)
+
+// take takes a buffer.
+func (w *wire) take() *[]byte {
+	if w.full {
+		if largeTaken.Add(1) <= largeReads {
+			return largeBuffers.Get().(*[]byte)
+		}
+		largeTaken.Add(-1)
+	}
+	return smallBuffers.Get().(*[]byte)
+}
+
+// give gives one back.
+func give(b *[]byte) {
+	if len(*b) == smallRead {
+		smallBuffers.Put(b)
+		return
+	}
+	largeBuffers.Put(b)
+	largeTaken.Add(-1)
+}
 
 // Read gives out what waits, or waits for more.
 func (w *wire) Read(b []byte) (int, error) {
@@ -31,10 +64,17 @@ func (w *wire) Read(b []byte) (int, error) {
 	}
 	n := copy(b, w.rest)
 	if w.rest = w.rest[n:]; len(w.rest) == 0 {
-		wireBuffers.Put(w.buf)
-		w.buf, w.rest = nil, nil
+		w.drop()
 	}
 	return n, nil
+}
+
+// drop forgets what waits.
+func (w *wire) drop() {
+	if w != nil && w.buf != nil {
+		give(w.buf)
+		w.buf, w.rest = nil, nil
+	}
 }
 
 // more tells whether bytes are here, without waiting for them. A connection without
@@ -69,8 +109,7 @@ func (w *wire) pongs() bool {
 	if len(w.rest) > 0 || before == 0 {
 		return false
 	}
-	wireBuffers.Put(w.buf)
-	w.buf, w.rest = nil, nil
+	w.drop()
 	return true
 }
 
@@ -89,13 +128,13 @@ func (w *wire) fill(wait bool) error {
 		return w.err
 	}
 	err := w.raw.Read(func(fd uintptr) bool {
-		b := wireBuffers.Get().(*[]byte)
+		b := w.take()
 		n, err := readRaw(fd, *b)
 		if n > 0 {
-			w.buf, w.rest = b, (*b)[:n]
+			w.buf, w.rest, w.full = b, (*b)[:n], n == len(*b)
 			return true
 		}
-		wireBuffers.Put(b)
+		give(b)
 		if err == errWouldBlock {
 			return !wait
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 )
 
@@ -48,4 +49,13 @@ func (d *door) forget(c net.Conn) {
 		d.order.Remove(e)
 		delete(d.at, c)
 	}
+}
+
+// turns is a listener that lets those who are in have their turn before the next.
+type turns struct{ net.Listener }
+
+// Accept waits for the next connection.
+func (t turns) Accept() (net.Conn, error) {
+	runtime.Gosched()
+	return t.Listener.Accept()
 }

@@ -161,9 +161,9 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir str
 	go func() { ended <- adminServer.Serve(admin) }()
 	go func() {
 		if s.cert != "" {
-			ended <- server.ServeTLS(l, s.cert, s.key)
+			ended <- server.ServeTLS(turns{l}, s.cert, s.key)
 		} else {
-			ended <- server.Serve(l)
+			ended <- server.Serve(turns{l})
 		}
 	}()
 	if err := a.announce(s, r, l.Addr()); err != nil {
