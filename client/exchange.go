@@ -18,7 +18,7 @@ const agePause = time.Hour
 type visitOptions struct {
 	only   *protocol.Address // this relay alone
 	follow bool
-	came   func() error // while following: something may have come
+	came   func() error // something may have come; at the end of a visit, and while following
 }
 
 // exchange visits every relay that this profile has something to do with: sends
@@ -151,11 +151,16 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	if err := v.retireOld(); err != nil {
 		return err
 	}
-	if err := v.outgo(ctx); err != nil || !o.follow {
+	if err := v.outgo(ctx); err != nil {
 		return err
 	}
-	if err := o.came(); err != nil {
-		return err
+	if o.came != nil { // other relays may take long
+		if err := o.came(); err != nil {
+			return err
+		}
+	}
+	if !o.follow {
+		return nil
 	}
 	aged := time.Now()
 	return v.collect(ctx, func() error {

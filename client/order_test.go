@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kin/protocol"
+	"kin/relay"
 )
 
 // tapped is a connection whose next large piece in a direction (only what holds an
@@ -159,6 +160,37 @@ func TestAStalledRelayIsNotNothingNew(t *testing.T) {
 		}
 		w.tap = nil
 		if got := w.take(k); len(got) != 1 || got[0] != "update" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// What one relay had is shown while another still keeps the exchange from ending.
+func TestAStalledRelayHoldsUpNoOther(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		w.next = openTown(t, nil, relay.Config{}, "127.0.0.1:2")
+		k, g := w.couple()
+		k2, _ := w.next.couple()
+		w.next.join(k2, g, "other")
+		for label, p := range map[string]*Profile{"G": k, "other": k2} {
+			if _, err := p.Send(t.Context(), label, "update", SendOptions{Wait: time.Minute}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		begun := time.Now()
+		w.next.tap = func(c net.Conn) net.Conn { return &tapped{Conn: c, stalls: true} }
+		var shown []time.Duration
+		_, err := g.Receive(t.Context(), ReceiveOptions{}, func(ms []Message) error {
+			for range ms {
+				shown = append(shown, time.Since(begun))
+			}
+			return nil
+		})
+		if took := time.Since(begun); !errors.Is(err, ErrOffline) || len(shown) != 1 || shown[0] >= stallFor || took < stallFor {
+			t.Errorf("shown after %v; ended after %v: %v", shown, took, err)
+		}
+		w.next.tap = nil
+		if got := w.take(g); len(got) != 1 {
 			t.Errorf("%q", got)
 		}
 	})

@@ -3,13 +3,14 @@ package client
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"kin/internal/random"
 )
 
 // Receive takes what waits, sends due receipts and the outbox, and passes new
-// messages to show. When show returns nil they count as shown and are not passed
+// messages to show, each relay's as soon as it has no more. When show returns nil they count as shown and are not passed
 // again; it must not use the profile. With Wait it goes on until there is a message
 // or the time is over; with Follow until the context ends, connecting anew, with
 // growing pauses, whenever the connection is lost.
@@ -60,9 +61,20 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 			return err
 		})
 	default:
-		total, err = p.exchange(ctx, &visitOptions{})
-		_, serr := p.showNew(who, show)
-		err = errors.Join(err, serr)
+		var mu sync.Mutex
+		var failed error // to be shown; it is not tried again
+		came := func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			if failed == nil {
+				_, failed = p.showNew(who, show)
+			}
+			return failed
+		}
+		total, err = p.exchange(ctx, &visitOptions{came: came})
+		if serr := came(); !errors.Is(err, serr) {
+			err = errors.Join(err, serr)
+		}
 	}
 	if err == nil {
 		err = p.stopped(who, &total)

@@ -34,6 +34,7 @@ type town struct {
 	open  []net.Conn
 	dials []time.Time
 	tap   func(net.Conn) net.Conn // put around the client's end, if set
+	next  *town                   // whose relay has another address, if there is one
 	homes string                  // the couple's profiles are k and g in it
 }
 
@@ -46,27 +47,34 @@ func inTownWith(t *testing.T, c *tls.Config, cfg relay.Config, f func(*testing.T
 	real := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(real)) // a bubble begins in 2000
-		w := &town{t: t, conns: make(chan net.Conn)}
-		cfg.Dir = t.TempDir()
-		var err error
-		if w.relay, err = relay.Open(cfg); err != nil {
-			t.Fatal(err)
-		}
-		w.address = protocol.Address{Hosts: []protocol.Host{{Name: "127.0.0.1:1"}}, Fingerprint: w.relay.Fingerprint()}
-		server := &http.Server{Handler: w.relay, TLSConfig: c}
-		if c != nil {
-			w.address.Hosts = []protocol.Host{{Name: townHost, TLS: true}}
-			go server.ServeTLS(w, "", "")
-		} else {
-			go server.Serve(w)
-		}
-		f(t, w)
+		f(t, openTown(t, c, cfg, "127.0.0.1:1"))
+	})
+}
+
+// openTown opens a relay at an address, until the bubble's test ends.
+func openTown(t *testing.T, c *tls.Config, cfg relay.Config, at string) *town {
+	w := &town{t: t, conns: make(chan net.Conn)}
+	cfg.Dir = t.TempDir()
+	var err error
+	if w.relay, err = relay.Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.address = protocol.Address{Hosts: []protocol.Host{{Name: at}}, Fingerprint: w.relay.Fingerprint()}
+	server := &http.Server{Handler: w.relay, TLSConfig: c}
+	if c != nil {
+		w.address.Hosts = []protocol.Host{{Name: townHost, TLS: true}}
+		go server.ServeTLS(w, "", "")
+	} else {
+		go server.Serve(w)
+	}
+	t.Cleanup(func() {
 		w.cut()
 		server.Close()
 		if err := w.relay.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
+	return w
 }
 
 // Accept, Close and Addr make the town a net.Listener.
@@ -81,7 +89,10 @@ func (w *town) Accept() (net.Conn, error) {
 func (w *town) Close() error   { close(w.conns); return nil }
 func (w *town) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-func (w *town) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (w *town) dial(ctx context.Context, network, at string) (net.Conn, error) {
+	if w.next != nil && at != w.address.Hosts[0].Name {
+		return w.next.dial(ctx, network, at)
+	}
 	w.mu.Lock()
 	w.dials = append(w.dials, time.Now())
 	down := w.down
@@ -145,7 +156,14 @@ func (w *town) couple() (k, g *Profile) {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(g.Close)
-	token, _, err := k.Invite(ctx, "G", 0)
+	w.join(k, g, "G")
+	return k, g
+}
+
+// join has a guest join a caseworker, who calls them by a label.
+func (w *town) join(k, g *Profile, label string) {
+	w.t.Helper()
+	token, _, err := k.Invite(w.t.Context(), label, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -153,11 +171,10 @@ func (w *town) couple() (k, g *Profile) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := g.Join(ctx, inv, "", ""); err != nil {
+	if _, err := g.Join(w.t.Context(), inv, "", ""); err != nil {
 		w.t.Fatal(err)
 	}
 	w.take(k)
-	return k, g
 }
 
 // take receives once, and returns the texts.

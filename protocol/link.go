@@ -56,7 +56,8 @@ type Hello struct {
 
 // Marshal returns the hello's bytes.
 func (h *Hello) Marshal() []byte {
-	b := append([]byte{byte(len(h.Versions))}, h.Versions...)
+	b := make([]byte, 0, 1+len(h.Versions)+3*KeySize+KEMKeySize+32+limitsSize)
+	b = append(append(b, byte(len(h.Versions))), h.Versions...)
 	b = append(b, h.RS.Bytes()...)
 	b = append(b, h.RE.Bytes()...)
 	b = append(b, h.RA.Bytes()...)
