@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,6 +118,43 @@ func TestAReaderThatNeverReadsHoldsLittle(t *testing.T) {
 			t.Fatalf("%d bytes waited for a client that reads nothing; at most %d", most, outLimit+msgSize)
 		}
 	})
+}
+
+// TestWhoMadeWayIsHeardNoMore: what a connection sent before it made way is not carried
+// out, at its slow pace, behind the back of those who have its place.
+func TestWhoMadeWayIsHeardNoMore(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	for range 2 {
+		var flood []byte
+		for range 100 {
+			f := &protocol.Fetch{Corr: p.corr()}
+			flood = p.link.Seal(flood, f.Type(), f.Body())
+		}
+		if err := p.ws.WriteMessage(websocket.BinaryMessage, flood); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.frames(); err != nil {
+		t.Fatal(err)
+	}
+	s.relay.mu.Lock()
+	var one *session
+	for one = range s.relay.sessions {
+	}
+	made := s.relay.unknown[loiterer].makeWay()
+	s.relay.mu.Unlock()
+	if !made {
+		t.Fatal("it did not make way")
+	}
+	for ended := false; !ended; runtime.Gosched() {
+		one.mu.Lock()
+		ended = one.subs == nil
+		one.mu.Unlock()
+	}
+	if one.number == 200 {
+		t.Fatal("all that it had sent was carried out")
+	}
 }
 
 // gone tells that the relay has closed a connection.

@@ -132,6 +132,7 @@ func (u *unknown) makeWay() bool {
 	}
 	s := u.Remove(e).(*session)
 	s.at = nil
+	delete(s.relay.sessions, s)
 	s.hangUp()
 	return true
 }

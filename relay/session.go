@@ -135,8 +135,13 @@ func (s *session) message() error {
 	return s.frames(r)
 }
 
-// hangUp ends the connection for its reader, which then ends the session.
+// hangUp ends the connection for its reader, which then ends the session, whatever was
+// sent before.
 func (s *session) hangUp() {
+	s.mu.Lock()
+	s.closed = true
+	s.room.Broadcast()
+	s.mu.Unlock()
 	if s.wire != nil {
 		s.wire.hangUp()
 		return
@@ -280,7 +285,9 @@ func (s *session) frames(r io.Reader) error {
 		if err := s.frame(r, class[0]); err != nil {
 			return err
 		}
-		s.throttle()
+		if err := s.throttle(); err != nil {
+			return err
+		}
 		if !s.useful {
 			time.Sleep(s.idle.Reserve().Delay())
 		}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"net"
 	"sync"
 	"time"
 
@@ -43,13 +44,18 @@ func (s *session) refuse(n protocol.Corr, code protocol.Code, wait time.Duration
 	s.answer(&protocol.Error{Corr: n.Number(), Code: code, Wait: uint32((wait + time.Second - 1) / time.Second)})
 }
 
-// throttle has the reader wait while the writer has too much to write.
-func (s *session) throttle() {
+// throttle has the reader wait while the writer has too much to write. It is an error
+// if the connection was hung up.
+func (s *session) throttle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.out) > outLimit && !s.closed {
 		s.room.Wait()
 	}
+	if s.closed {
+		return net.ErrClosed
+	}
+	return nil
 }
 
 // wakeUp tells the session that a subscription may have something.
@@ -96,8 +102,7 @@ func (s *session) write() {
 			if s.ws.WriteMessage(websocket.BinaryMessage, rest[:n]) != nil {
 				s.hangUp()
 				s.mu.Lock()
-				s.closed, s.writing = true, false
-				s.room.Broadcast()
+				s.writing = false
 				s.mu.Unlock()
 				return
 			}
