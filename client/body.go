@@ -24,8 +24,8 @@ const (
 const (
 	itemText      = 0x01
 	itemFragment  = 0x02 // index2 count2
-	itemReceipts  = 0x03 // n×seq8
-	itemReads     = 0x04 // n×seq8
+	itemReceipts  = 0x03 // n×(seq8 mark8)
+	itemReads     = 0x04 // n×(seq8 mark8)
 	itemTakenBack = 0x05 // n×seq8
 	itemQuiet     = 0x06 // n×seq8
 	itemName      = 0x07
@@ -39,8 +39,7 @@ const (
 	bodyHeader   = 1 + 16 + 8 + 32 + 8 + 8 + 1 // 74
 	itemHeader   = 1 + 2
 	maxFragments = 64
-	maxReceipts  = 128
-	maxSeqs      = 64 // taken back, quiet
+	maxSeqs      = 64 // of one list
 	maxName      = 64 // bytes
 
 	noticeForked = 1
@@ -65,8 +64,8 @@ type items struct {
 	text      []byte
 	index     uint16
 	count     uint16 // 0: one piece
-	receipts  []uint64
-	reads     []uint64
+	receipts  []receipt
+	reads     []receipt
 	takenBack []uint64
 	quiet     []uint64
 	name      string
@@ -75,6 +74,16 @@ type items struct {
 	tickets   []protocol.ID
 	relays    []protocol.Address
 }
+
+// receipt names an envelope that has come: by its number, and by its mark, for an old
+// copy of a profile may have sealed another under the same number.
+type receipt struct {
+	Seq  uint64
+	Mark mark
+}
+
+// mark is the first eight bytes of an envelope's SHA-256.
+type mark uint64
 
 // descriptor tells a contact where to put envelopes for this side.
 type descriptor struct {
@@ -114,6 +123,17 @@ func appendSeqs(out []byte, tag byte, seqs []uint64) []byte {
 	return appendItem(out, tag, b)
 }
 
+func appendReceipts(out []byte, tag byte, receipts []receipt) []byte {
+	if len(receipts) == 0 {
+		return out
+	}
+	var b []byte
+	for _, r := range receipts {
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, r.Seq), uint64(r.Mark))
+	}
+	return appendItem(out, tag, b)
+}
+
 func appendAddress(out []byte, a protocol.Address) []byte {
 	out = append(out, byte(len(a.Hosts)))
 	for _, h := range a.Hosts {
@@ -135,8 +155,8 @@ func (it *items) marshal() []byte {
 	if it.count != 0 {
 		out = appendItem(out, itemFragment, binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, it.index), it.count))
 	}
-	out = appendSeqs(out, itemReceipts, it.receipts)
-	out = appendSeqs(out, itemReads, it.reads)
+	out = appendReceipts(out, itemReceipts, it.receipts)
+	out = appendReceipts(out, itemReads, it.reads)
 	out = appendSeqs(out, itemTakenBack, it.takenBack)
 	out = appendSeqs(out, itemQuiet, it.quiet)
 	if it.name != "" {
@@ -268,13 +288,13 @@ func (it *items) parse(tag byte, v []byte) bool {
 		it.index, it.count = c.u16(), c.u16()
 		return c.ok && len(c.b) == 0 && it.count >= 2 && it.count <= maxFragments && it.index < it.count
 	case itemReceipts:
-		return parseSeqs(&it.receipts, v, maxReceipts)
+		return parseReceipts(&it.receipts, v)
 	case itemReads:
-		return parseSeqs(&it.reads, v, maxReceipts)
+		return parseReceipts(&it.reads, v)
 	case itemTakenBack:
-		return parseSeqs(&it.takenBack, v, maxSeqs)
+		return parseSeqs(&it.takenBack, v)
 	case itemQuiet:
-		return parseSeqs(&it.quiet, v, maxSeqs)
+		return parseSeqs(&it.quiet, v)
 	case itemName:
 		it.name = string(v)
 		return len(v) > 0 && len(v) <= maxName
@@ -306,8 +326,8 @@ func (it *items) parse(tag byte, v []byte) bool {
 	return true
 }
 
-func parseSeqs(dst *[]uint64, v []byte, most int) bool {
-	if len(v) == 0 || len(v)%8 != 0 || len(v)/8 > most {
+func parseSeqs(dst *[]uint64, v []byte) bool {
+	if len(v) == 0 || len(v)%8 != 0 || len(v)/8 > maxSeqs {
 		return false
 	}
 	c := &cursor{v, true}
@@ -319,6 +339,23 @@ func parseSeqs(dst *[]uint64, v []byte, most int) bool {
 		}
 		*dst = append(*dst, s)
 		last = s
+	}
+	return true
+}
+
+func parseReceipts(dst *[]receipt, v []byte) bool {
+	if len(v) == 0 || len(v)%16 != 0 || len(v)/16 > maxSeqs {
+		return false
+	}
+	c := &cursor{v, true}
+	last := uint64(0)
+	for len(c.b) > 0 {
+		r := receipt{c.u64(), mark(c.u64())}
+		if r.Seq <= last {
+			return false
+		}
+		*dst = append(*dst, r)
+		last = r.Seq
 	}
 	return true
 }

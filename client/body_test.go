@@ -17,7 +17,7 @@ import (
 func aBody() *body {
 	b := &body{kind: kindText, id: uuid.New(), seq: 7, prev: [32]byte{1}, sent: time.UnixMilli(1764000000000).UTC(),
 		deadline: time.UnixMilli(1764000000001).UTC(), flags: flagUrgent}
-	b.items = items{text: []byte("한글"), index: 1, count: 2, receipts: []uint64{1, 5}, reads: []uint64{2}, takenBack: []uint64{3},
+	b.items = items{text: []byte("한글"), index: 1, count: 2, receipts: []receipt{{1, 6}, {5, 1 << 63}}, reads: []receipt{{2, 0}}, takenBack: []uint64{3},
 		quiet: []uint64{4}, name: "Jun", notice: noticeForked, tickets: []protocol.ID{{1}},
 		queues: []descriptor{{protocol.Address{Hosts: []protocol.Host{{TLS: true, Name: "relay.example.org"}}}, protocol.ID{1}, [32]byte{2}, [32]byte{3}}},
 		relays: []protocol.Address{{Hosts: []protocol.Host{{Name: "127.0.0.1:1"}}, Fingerprint: protocol.Fingerprint{4}}}}
@@ -54,9 +54,9 @@ func TestMalformedBodiesAreRefused(t *testing.T) {
 		"fragment past end":   item(itemFragment, 0, 2, 0, 2),
 		"too many fragments":  item(itemFragment, 0, 0, 0, 65),
 		"no receipts":         item(itemReceipts),
-		"half a receipt":      item(itemReceipts, 1, 2, 3),
-		"receipt of nothing":  item(itemReceipts, 0, 0, 0, 0, 0, 0, 0, 0),
-		"receipts repeated":   item(itemReceipts, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1),
+		"half a receipt":      item(itemReceipts, 0, 0, 0, 0, 0, 0, 0, 1),
+		"receipt of nothing":  item(itemReceipts, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8),
+		"receipts repeated":   item(itemReceipts, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0),
 		"name too long":       item(itemName, []byte(strings.Repeat("x", 65))...),
 		"notice zero":         item(itemNotice, 0),
 		"queue without bytes": item(itemQueue, 1),
@@ -82,7 +82,7 @@ func TestTextsUpTo1400BytesTakeOneEnvelope(t *testing.T) {
 	for i := range uint64(100) {
 		s.TakenBack = append(s.TakenBack, listed{Seq: i + 1})
 		s.Quiet = append(s.Quiet, i+1000)
-		s.Due = append(s.Due, due{Seq: i + 1})
+		s.Due = append(s.Due, due{receipt: receipt{Seq: i + 1}})
 	}
 	for n := 1; n <= 1400; n += 13 {
 		if parts := split(strings.Repeat("x", n)); len(parts) != 1 {
@@ -126,7 +126,7 @@ func TestSpansAreBounded(t *testing.T) {
 func TestReceiptsOwedAreBounded(t *testing.T) {
 	var s session
 	for n := range uint64(3000) {
-		s.owe(&work{now: time.Now()}, &contact{}, n)
+		s.owe(&work{now: time.Now()}, &contact{}, receipt{n, 0})
 	}
 	if len(s.Due) != seenWindow || s.Due[seenWindow-1].Seq != 2999 {
 		t.Errorf("%d receipts", len(s.Due))

@@ -8,9 +8,15 @@ import (
 )
 
 // A profile that was put back to an older copy seals another text under a number that
-// was used. What is still due as a receipt for that number is for the first of them:
-// the second, which is never shown, is not told to have been delivered.
+// was used. The receipt for that number, whether it is still due or on its way then, is
+// for the first of them: the second, which is never shown, is not told to have been
+// delivered.
 func TestReceiptIsNotForTheTextOfAnOldCopy(t *testing.T) {
+	t.Run("due", func(t *testing.T) { receiptForAnOldCopy(t, false) })
+	t.Run("on its way", func(t *testing.T) { receiptForAnOldCopy(t, true) })
+}
+
+func receiptForAnOldCopy(t *testing.T, onItsWay bool) {
 	inTown(t, func(t *testing.T, w *town) {
 		k, g := w.couple()
 		dir, key := filepath.Join(t.TempDir(), "copy"), g.Key()
@@ -21,6 +27,10 @@ func TestReceiptIsNotForTheTextOfAnOldCopy(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.take(k)
+		if onItsWay {
+			time.Sleep(time.Hour)
+			w.take(k)
+		}
 		g.Close()
 		g, err := OpenKey(dir, key)
 		if err != nil {

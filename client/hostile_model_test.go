@@ -104,23 +104,23 @@ func (r *reader) write(l letter, size int) *letter {
 	l.chain, l.n, l.pn = r.chain, r.n, r.pn
 	r.n++
 	room := 1562 - 74 - size
-	list := func(n, most int) int {
-		n = max(0, min(n, most, (room-3)/8))
+	list := func(n, size int) int {
+		n = max(0, min(n, 64, (room-3)/size))
 		if n > 0 {
-			room -= 3 + 8*n
+			room -= 3 + size*n
 		}
 		return n
 	}
-	for i := range list(len(r.taken), 64) {
+	for i := range list(len(r.taken), 8) {
 		l.taken = append(l.taken, r.taken[i].Seq)
 		if r.taken[i].By == 0 {
 			r.taken[i].By = l.seq
 		}
 	}
-	if n := list(len(r.quiet), 64); n > 0 {
+	if n := list(len(r.quiet), 8); n > 0 {
 		l.quiet = slices.Clone(r.quiet[len(r.quiet)-n:])
 	}
-	if n := list(len(r.due), 128); n > 0 {
+	if n := list(len(r.due), 16); n > 0 {
 		l.receipts, r.due = slices.Sorted(slices.Values(r.due[:n])), slices.Clone(r.due[n:])
 	}
 	if l.kind == kindControl {

@@ -16,9 +16,9 @@ const receiptWithin = 60 * time.Second
 // owe makes a receipt due: to a checked contact at a random moment within a minute,
 // to another at the next full hour, either with the next message to them, so that
 // a planted contact can't watch when a device is online.
-func (s *session) owe(w *work, c *contact, seq uint64) {
+func (s *session) owe(w *work, c *contact, r receipt) {
 	for _, d := range s.Due {
-		if d.Seq == seq {
+		if d.Seq == r.Seq {
 			return
 		}
 	}
@@ -26,14 +26,15 @@ func (s *session) owe(w *work, c *contact, seq uint64) {
 	if c.Checked {
 		at = w.now.Add(random.Below(receiptWithin))
 	}
-	s.Due = append(s.Due, due{seq, at})
+	s.Due = append(s.Due, due{r, at})
 	s.Due = s.Due[max(0, len(s.Due)-seenWindow):] // a sender whose queue can't be reached asks for no end of them
 }
 
-// receipts marks what a contact says has come.
-func (w *work) receipts(c *contact, s *session, seqs []uint64, mark func(*part)) error {
-	for _, seq := range seqs {
-		b, err := w.tx.Get(tableSent, sentKey(s.ID, seq))
+// receipts marks what a contact says has come. One for an envelope that another copy of
+// this profile sent under a number of ours says nothing of ours.
+func (w *work) receipts(c *contact, s *session, come []receipt, mark func(*part)) error {
+	for _, r := range come {
+		b, err := w.tx.Get(tableSent, sentKey(s.ID, r.Seq))
 		if err != nil {
 			return err
 		}
@@ -43,6 +44,9 @@ func (w *work) receipts(c *contact, s *session, seqs []uint64, mark func(*part))
 		var sent sentRecord
 		if err := json.Unmarshal(b, &sent); err != nil {
 			return err
+		}
+		if sent.Mark != r.Mark {
+			continue
 		}
 		if err := w.markParts(c, &op{ID: sent.Op, Message: sent.Message}, func(_ *row, pt *part) { mark(pt) }); err != nil {
 			return err

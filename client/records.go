@@ -97,8 +97,8 @@ type session struct {
 
 // due is a receipt that is to be sent.
 type due struct {
-	Seq uint64
-	At  time.Time
+	receipt
+	At time.Time
 }
 
 // listed is a cancelled envelope, and the first that told of it.
@@ -206,8 +206,8 @@ type op struct {
 	Control  bool // nothing to show: put once
 	Cancel   bool // take back what was put
 
-	Receipts []uint64 `json:",omitempty"` // that the envelope carries
-	Notice   byte     `json:",omitempty"`
+	Receipts []receipt `json:",omitempty"` // that the envelope carries
+	Notice   byte      `json:",omitempty"`
 
 	Until  time.Time // the relay has it until then; zero: it never said OK
 	Memory bool      // and in memory alone
@@ -220,6 +220,7 @@ type op struct {
 type sentRecord struct {
 	Op      protocol.MessageID
 	Message *uuid.UUID
+	Mark    mark // of the envelope
 }
 
 // del is a queue to be deleted.
@@ -249,4 +250,10 @@ func seenKey(session id, seq uint64) []byte {
 func envelopeHash(envelope []byte) [16]byte {
 	h := sha256.Sum256(envelope)
 	return [16]byte(h[:16])
+}
+
+// markOf is an envelope's mark in a receipt.
+func markOf(envelope []byte) mark {
+	h := envelopeHash(envelope)
+	return mark(binary.BigEndian.Uint64(h[:]))
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -163,10 +164,10 @@ func (s *session) fill(b *body) {
 		b.items.notice, s.Notice = s.Notice, 0
 		room -= itemHeader + 1
 	}
-	fit := func(most int) int {
-		return max(0, min(most, (room-itemHeader)/8))
+	fit := func(many, size int) int {
+		return max(0, min(many, maxSeqs, (room-itemHeader)/size))
 	}
-	n := fit(min(len(s.TakenBack), maxSeqs))
+	n := fit(len(s.TakenBack), 8)
 	for i := range s.TakenBack[:n] {
 		b.items.takenBack = append(b.items.takenBack, s.TakenBack[i].Seq)
 		if s.TakenBack[i].By == 0 {
@@ -177,15 +178,15 @@ func (s *session) fill(b *body) {
 	if n > 0 {
 		room -= itemHeader + 8*n
 	}
-	if n = fit(min(len(s.Quiet), maxSeqs)); n > 0 {
+	if n = fit(len(s.Quiet), 8); n > 0 {
 		b.items.quiet = slices.Clone(s.Quiet[len(s.Quiet)-n:])
 		room -= itemHeader + 8*n
 	}
-	if n = fit(min(len(s.Due), maxReceipts)); n > 0 {
+	if n = fit(len(s.Due), 16); n > 0 {
 		for _, d := range s.Due[:n] {
-			b.items.receipts = append(b.items.receipts, d.Seq)
+			b.items.receipts = append(b.items.receipts, d.receipt)
 		}
-		slices.Sort(b.items.receipts)
+		slices.SortFunc(b.items.receipts, func(a, b receipt) int { return cmp.Compare(a.Seq, b.Seq) })
 		s.Due = slices.Clone(s.Due[n:])
 	}
 	if b.kind == kindControl {
@@ -199,7 +200,7 @@ func (s *session) fill(b *body) {
 func (w *work) addOp(o *op) error {
 	rand.Read(o.ID[:])
 	if !o.Control {
-		if err := w.putUntil(tableSent, sentKey(o.Session, o.Seq), sentRecord{o.ID, o.Message}, o.Made); err != nil {
+		if err := w.putUntil(tableSent, sentKey(o.Session, o.Seq), sentRecord{o.ID, o.Message, markOf(o.Envelope)}, o.Made); err != nil {
 			return err
 		}
 	}
@@ -237,8 +238,8 @@ func (w *work) cancel(u uuid.UUID) error {
 		if s != nil && !part.Delivered {
 			s.TakenBack = append(s.TakenBack, listed{Seq: part.Seq})
 			// What it told besides goes with another envelope.
-			for _, seq := range o.Receipts {
-				s.owe(w, c, seq)
+			for _, r := range o.Receipts {
+				s.owe(w, c, r)
 			}
 			s.Notice = max(s.Notice, o.Notice)
 		}

@@ -74,7 +74,7 @@ func (w *work) takeFlight(c *contact, i *invite, envelope []byte) (ack bool, err
 	if err := w.see(s, 1, envelope, flight.Commitment); err != nil {
 		return false, err
 	}
-	s.owe(w, c, 1)
+	s.owe(w, c, receipt{1, markOf(envelope)})
 	if err := w.tx.Delete(tableHostKeys, i.ID[:]); err != nil {
 		return false, err
 	}
@@ -162,10 +162,10 @@ func (w *work) old(c *contact, s *session, seq, highest uint64, envelope []byte)
 	}
 	if seen != nil && binary.BigEndian.Uint64(seen) == seq {
 		if h := envelopeHash(envelope); bytes.Equal(seen[8:24], h[:]) {
-			s.owe(w, c, seq) // its receipt may have been lost
+			s.owe(w, c, receipt{seq, markOf(envelope)}) // its receipt may have been lost
 			return nil
 		}
-		return w.forked(c, s, seq, envelope)
+		return w.forked(c, s, envelope)
 	}
 	if seq <= highest && highest-seq < seenWindow && s.Missing.remove(seq) { // else it was told already
 		if err := w.note(c, s, NoteLost, seq); err != nil {
@@ -182,7 +182,7 @@ func (w *work) lateFlight(c *contact, s *session, envelope []byte) error {
 	if !s.Guest {
 		flight, err := ratchet.FlightID(s.Hash, privateKey(s.In.Envelope), envelope)
 		if err == nil && flight == s.Flight {
-			s.owe(w, c, 1)
+			s.owe(w, c, receipt{1, markOf(envelope)})
 			return nil
 		}
 		if err == nil {
@@ -193,11 +193,8 @@ func (w *work) lateFlight(c *contact, s *session, envelope []byte) error {
 	return w.quarantine(c, envelope)
 }
 
-// forked notes that two devices send as this contact, and tells both sides. A receipt
-// that is still due for the number goes to nobody: who gets it may have sent the other
-// envelope.
-func (w *work) forked(c *contact, s *session, seq uint64, envelope []byte) error {
-	s.Due = slices.DeleteFunc(s.Due, func(d due) bool { return d.Seq == seq })
+// forked notes that two devices send as this contact, and tells both sides.
+func (w *work) forked(c *contact, s *session, envelope []byte) error {
 	if !s.Forked {
 		s.Forked, s.Notice = true, noticeForked
 		if err := w.note(c, s, NoteForked, 0); err != nil {
@@ -264,7 +261,7 @@ func (w *work) opened(c *contact, s *session, next *ratchet.Session, m ratchet.O
 	} else {
 		s.Missing.remove(m.Seq)
 	}
-	return w.takeBody(c, s, b)
+	return w.takeBody(c, s, b, markOf(envelope))
 }
 
 // follows checks that a message names the one before it, if that one was seen.
@@ -282,8 +279,8 @@ func (s *session) echoed(echo uint64) {
 	s.TakenBack = slices.DeleteFunc(s.TakenBack, func(l listed) bool { return l.By != 0 && l.By <= echo })
 }
 
-// takeBody commits what a message says.
-func (w *work) takeBody(c *contact, s *session, b *body) error {
+// takeBody commits what a message says. m is its envelope's mark.
+func (w *work) takeBody(c *contact, s *session, b *body, m mark) error {
 	for _, seq := range b.items.quiet {
 		s.Missing.remove(seq)
 	}
@@ -313,10 +310,10 @@ func (w *work) takeBody(c *contact, s *session, b *body) error {
 	case kindControl:
 		return nil
 	case kindFirst:
-		s.owe(w, c, b.seq)
+		s.owe(w, c, receipt{b.seq, m})
 		return nil
 	}
-	s.owe(w, c, b.seq)
+	s.owe(w, c, receipt{b.seq, m})
 	return w.takeText(c, s, b)
 }
 

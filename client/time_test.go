@@ -44,7 +44,7 @@ func inTown(t *testing.T, f func(*testing.T, *town)) { inTownWith(t, nil, relay.
 // inTownWith is inTown with TLS in front of the relay, if c is set, and with the
 // relay's settings.
 func inTownWith(t *testing.T, c *tls.Config, cfg relay.Config, f func(*testing.T, *town)) {
-	real := time.Now()
+	real := time.Now().Truncate(time.Hour) // receipts are due at a full hour
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(real)) // a bubble begins in 2000
 		f(t, openTown(t, c, cfg, "127.0.0.1:1"))

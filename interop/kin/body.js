@@ -12,17 +12,25 @@ const lastMoment = 253402300799999 // the end of the year 9999
 const u16 = (n) => u64(n).slice(6)
 const utf8 = (s) => new Uint8Array(Buffer.from(s, 'utf8'))
 
-const sequences = (most) => ({
+// rows are up to 64 of so many bytes; each begins with a number above the last's.
+function rows(b, size) {
+  if (b.length === 0 || b.length % size !== 0 || b.length > 64 * size) refuse('malformed')
+  const list = cut(b, ...Array(b.length / size).fill(size)).map((row) => cut(row, 8, size - 8))
+  // Compared as bytes: a number in JavaScript holds 53 bits.
+  const after = ([s], i) => Buffer.compare(Buffer.from(s), i > 0 ? Buffer.from(list[i - 1][0]) : Buffer.alloc(8)) > 0
+  if (!list.every(after)) refuse('malformed')
+  return list
+}
+
+const sequences = {
   write: (list) => join(...list.map(u64)),
-  read(b) {
-    if (b.length === 0 || b.length % 8 !== 0 || b.length > 8 * most) refuse('malformed')
-    const list = cut(b, ...Array(b.length / 8).fill(8))
-    // Compared as bytes: a number in JavaScript holds 53 bits.
-    const after = (s, i) => Buffer.compare(Buffer.from(s), i > 0 ? Buffer.from(list[i - 1]) : Buffer.alloc(8)) > 0
-    if (!list.every(after)) refuse('malformed')
-    return list.map(number)
-  },
-})
+  read: (b) => rows(b, 8).map(([seq]) => number(seq)),
+}
+
+const receipts = {
+  write: (list) => join(...list.flatMap(({ seq, mark }) => [u64(seq), mark])),
+  read: (b) => rows(b, 16).map(([seq, mark]) => ({ seq: number(seq), mark })),
+}
 
 // placed are lists of relays, each with further fields.
 const placed = (fields) => ({
@@ -54,10 +62,10 @@ const items = {
       return { index, count }
     },
   }],
-  3: ['receipts', sequences(128)],
-  4: ['read', sequences(128)],
-  5: ['takenBack', sequences(64)],
-  6: ['quiet', sequences(64)],
+  3: ['receipts', receipts],
+  4: ['read', receipts],
+  5: ['takenBack', sequences],
+  6: ['quiet', sequences],
   7: ['name', { write: utf8, read: (b) => b.length >= 1 && b.length <= 64 ? Buffer.from(b).toString('utf8') : refuse('malformed') }],
   8: ['queues', placed([['fingerprint', 16], ['sender_id', 24], ['claim', 32], ['QE', 32]])],
   9: ['notice', { write: (code) => Uint8Array.of(code), read: (b) => b.length === 1 && b[0] > 0 ? b[0] : refuse('malformed') }],

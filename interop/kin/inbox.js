@@ -6,7 +6,7 @@ import { CONTROL, FIRST, parse } from './body.js'
 import { openEnvelope } from './sealed.js'
 import { accept, flightID } from './handshake.js'
 import { forget, highest, openMessageEnvelope } from './ratchet.js'
-import { confirmed, newMessageID, owe, uuid } from './outbox.js'
+import { confirmed, markOf, newMessageID, owe, uuid } from './outbox.js'
 
 // take is given each envelope once it has come, and says whether it may be ACKed.
 export function take(c, envelope, now = Date.now()) {
@@ -60,7 +60,7 @@ function opened(c, envelope, got, now) {
   confirmed(c, m.receipts ?? [], got.echo)
   if (m.notice === 1) c.notes.push('the peer says: two devices seem to send as you')
   if (m.kind === CONTROL) return
-  owe(c, m.seq, now)
+  owe(c, m.seq, markOf(envelope), now)
   if (m.kind !== FIRST) show(c, m, last, now)
 }
 
@@ -106,7 +106,7 @@ function refused(c, envelope, e, now) {
       copied(c, `the peer's profile was copied: another envelope ${e.seq}`)
       return quarantine('copied')
     }
-    owe(c, e.seq, now)
+    owe(c, e.seq, markOf(envelope), now)
     c.duplicates++
     return true
   }
@@ -115,7 +115,7 @@ function refused(c, envelope, e, now) {
     return quarantine('lost')
   }
   if (e.message === 'type' && c.session && c.role === 'host' && openEnvelope(envelope, c.own.qe)[0] === 1) {
-    if (equal(flightID(c.h, c.own.qe, envelope), c.th2)) owe(c, 1, now)
+    if (equal(flightID(c.h, c.own.qe, envelope), c.th2)) owe(c, 1, markOf(envelope), now)
     else c.notes.push('another guest has the same invite')
     return true
   }

@@ -1,6 +1,6 @@
 // docs/protocol.md, Sending: seal and keep, then the network, the same bytes each time.
 import nacl from 'tweetnacl'
-import { hex, number } from './bytes.js'
+import { equal, hex, number, sha256 } from './bytes.js'
 import { publicKey } from './keys.js'
 import { CONTROL, TEXT, marshal } from './body.js'
 import { RelayError } from './conn.js'
@@ -24,26 +24,31 @@ export const fresh = (c) => ({
   inbox: [], parts: {}, seen: {}, absent: {}, held: [], quarantine: [], duplicates: 0, notes: [], ...c,
 })
 
+// markOf is what a receipt knows an envelope by, beside its number.
+export const markOf = (envelope) => sha256(envelope).slice(0, 8)
+
 // owe makes a receipt due: it goes with the next envelope, at the latest alone then.
-export function owe(c, seq, now) {
+export function owe(c, seq, mark, now) {
   if (c.due.some((d) => d.seq === seq)) return
   const hour = 3600000
   const soon = number(nacl.randomBytes(4)) % 60000
-  c.due.push({ seq, at: c.checked ? now + soon : (Math.floor(now / hour) + 1) * hour })
+  c.due.push({ seq, mark, at: c.checked ? now + soon : (Math.floor(now / hour) + 1) * hour })
 }
 
 // extras are the lists that fit into the room beside a text; what matters for gaps first.
 function extras(c, seq, room) {
-  const fit = (list, most) => {
-    const some = list.slice(0, Math.max(0, Math.min(most, Math.floor((room - 3) / 8))))
-    if (some.length > 0) room -= 3 + 8 * some.length
-    return some.sort((a, b) => a - b)
+  const fit = (list, size) => {
+    const some = list.slice(0, Math.max(0, Math.min(64, Math.floor((room - 3) / size))))
+    if (some.length > 0) room -= 3 + size * some.length
+    return some
   }
-  const takenBack = fit(c.takenBack.map((t) => t.seq), 64)
+  const ascending = (a, b) => a - b
+  const takenBack = fit(c.takenBack.map((t) => t.seq), 8).sort(ascending)
   for (const t of c.takenBack) if (takenBack.includes(t.seq)) t.listed ??= seq
-  const quiet = fit([...c.quiet].reverse(), 64)
-  const receipts = fit(c.due.map((d) => d.seq), 128)
-  c.due = c.due.filter((d) => !receipts.includes(d.seq))
+  const quiet = fit([...c.quiet].reverse(), 8).sort(ascending)
+  const told = fit(c.due, 16)
+  c.due = c.due.filter((d) => !told.includes(d))
+  const receipts = told.map(({ seq, mark }) => ({ seq, mark })).sort((a, b) => a.seq - b.seq)
   return { takenBack, quiet, receipts }
 }
 
@@ -53,7 +58,7 @@ function seal(c, m, room) {
   const lists = extras(c, seq, room)
   const { next, com, envelope } = sealMessage(c.session, c.peer.QE, marshal({ ...m, seq, prev: c.com, ...lists }))
   Object.assign(c, { session: next, com })
-  return { seq, message: nacl.randomBytes(16), envelope, receipts: lists.receipts }
+  return { seq, message: nacl.randomBytes(16), envelope, mark: markOf(envelope), receipts: lists.receipts }
 }
 
 // compose puts a text into the outbox.
@@ -150,7 +155,7 @@ export function cancel(c, id) {
     Object.assign(e, { cancel: true, cancelled: true })
     c.takenBack.push({ seq: e.seq })
     // The receipts that it carried go with another.
-    for (const seq of e.receipts) owe(c, seq, Date.now())
+    for (const { seq, mark } of e.receipts) owe(c, seq, mark, Date.now())
   }
   return true
 }
@@ -162,7 +167,7 @@ export function confirmed(c, receipts, echo) {
   c.takenBack = c.takenBack.filter((t) => !(t.listed <= c.echo))
   for (const m of c.out) {
     for (const e of m.envelopes) {
-      if (!receipts.includes(e.seq)) continue
+      if (!receipts.some((r) => r.seq === e.seq && equal(r.mark, e.mark))) continue
       e.received = true
       delete e.envelope
     }

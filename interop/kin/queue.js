@@ -6,7 +6,7 @@ import { FIRST, marshal, marshalMeta, parseMeta } from './body.js'
 import { formatInvite, parseAddress, parseGrant, parseInvite } from './texts.js'
 import * as bundle from './bundle.js'
 import * as handshake from './handshake.js'
-import { fresh, newMessageID } from './outbox.js'
+import { fresh, markOf, newMessageID } from './outbox.js'
 import { dial } from './conn.js'
 
 // init makes a host's profile; tickets are made here and issued by the relay.
@@ -75,7 +75,7 @@ export async function join(store, { text, name, label }) {
     role: 'guest', own, h, th2: flight.th2, session: flight.next, com: flight.com, name: meta.name,
     peer: { ...relay, sender_id: b.sender_id, claim, QE: b.QEb, key: nacl.randomBytes(32), registered: false },
   })
-  c.out.push({ ...first, state: 'queued', ttl: 72, envelopes: [{ seq: 1, message: nacl.randomBytes(16), envelope: flight.envelope, receipts: [] }] })
+  c.out.push({ ...first, state: 'queued', ttl: 72, envelopes: [{ seq: 1, message: nacl.randomBytes(16), envelope: flight.envelope, mark: markOf(flight.envelope), receipts: [] }] })
   store.data.contacts[label] = c
   store.commit()
   return label

@@ -147,11 +147,13 @@ var tapped, _ = history.Append(os.Getenv("KIN_PROOF_TAP"))
 const (
 	sendBurst`}, {"relay/commands.go", `
 	"errors"
+	"sync"
 	"time"
 `, `
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"kin/proof/history"
