@@ -45,7 +45,8 @@ func mounted(t *testing.T) (dir, image string) {
 }
 
 // thief has the raw device and the passphrase, and tries every key and every record
-// that is anywhere on it: in files, in free blocks, in the journal.
+// that is anywhere on it: in free blocks, in the journal, in files; in these once more
+// as they are read, for a page of several blocks need not lie together on the device.
 type thief struct {
 	raw  []byte
 	ring ring
@@ -55,12 +56,15 @@ type thief struct {
 	values map[string]bool
 }
 
-func newThief(t *testing.T, image string, passphrase []byte, days []uint32) *thief {
+func newThief(t *testing.T, image, profile string, passphrase []byte, days []uint32) *thief {
 	t.Helper()
 	x := &thief{days: days, keys: map[string]bool{}, values: map[string]bool{}}
-	var err error
-	if x.raw, err = os.ReadFile(image); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{image, filepath.Join(profile, "records")} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.raw = append(x.raw, b...)
 	}
 	for _, p := range x.slots(passphraseSize) {
 		if master, err := unwrapMaster(p, passphrase); err == nil {
@@ -168,7 +172,7 @@ func TestNothingComesBackFromTheRawDevice(t *testing.T) {
 		return put(value)
 	}
 	drop := func(record string) { gone[live[record]] = true; delete(live, record) }
-	look := func(pass []byte) *thief { return newThief(t, image, pass, days[max(0, len(days)-4):]) }
+	look := func(pass []byte) *thief { return newThief(t, image, dir, pass, days[max(0, len(days)-4):]) }
 	taken := func() map[string]bool { // payloads in the slot file
 		all := map[string]bool{}
 		s, err := openSlots(dir)
