@@ -31,7 +31,6 @@ type folk struct {
 	rng    *mrand.Rand
 	people []*wirePerson
 	said   map[string]*saying // by text
-	joined time.Time          // when G's session began
 	calm   bool               // no time passes in which a message dies
 	err    error
 }
@@ -48,8 +47,9 @@ type wirePerson struct {
 type saying struct {
 	id        uuid.UUID
 	from, to  string
-	at, until time.Time
+	until     time.Time
 	cancelled bool
+	before    bool // K and G began anew
 }
 
 func (f *folk) wrong(format string, a ...any) {
@@ -230,7 +230,7 @@ func (s *folk) say(p *wirePerson) {
 		s.wrong("%s sends: %w", p.name, err)
 	}
 	if sent.ID != (uuid.UUID{}) {
-		s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], at: now, until: now.Add(o.Until)}
+		s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], until: now.Add(o.Until)}
 	}
 }
 
@@ -327,7 +327,9 @@ func (s *folk) rejoin() {
 		s.wrong("a new join: %w", err)
 	}
 	s.receive(s.people[0])
-	s.joined = time.Now()
+	for _, said := range s.said {
+		said.before = true
+	}
 }
 
 // look compares every history and every state with what was said.
@@ -488,7 +490,7 @@ func (s *folk) heal() {
 		if _, ok := whole[pair]; !ok {
 			whole[pair] = true
 		}
-		if said.cancelled || said.until.Before(began.Add(8*24*time.Hour)) || said.at.Before(s.joined) {
+		if said.cancelled || said.until.Before(began.Add(8*24*time.Hour)) || said.before {
 			whole[pair] = false
 			continue
 		}

@@ -38,7 +38,7 @@ func (s *folk) send(p *wirePerson, label, text string) {
 	if err != nil && !s.allowed(err) {
 		s.wrong("%s sends: %w", p.name, err)
 	}
-	s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], at: now, until: now.Add(DefaultUntil)}
+	s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], until: now.Add(DefaultUntil)}
 }
 
 // A relay that said OK to a queue's first envelope, and has forgotten who may write
