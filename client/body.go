@@ -326,38 +326,30 @@ func (it *items) parse(tag byte, v []byte) bool {
 	return true
 }
 
-func parseSeqs(dst *[]uint64, v []byte) bool {
-	if len(v) == 0 || len(v)%8 != 0 || len(v)/8 > maxSeqs {
+// parseRows reads rows of so many bytes, each with a number above the last's.
+func parseRows[T any](dst *[]T, v []byte, size int, read func(*cursor) (seq uint64, row T)) bool {
+	if len(v) == 0 || len(v)%size != 0 || len(v)/size > maxSeqs {
 		return false
 	}
 	c := &cursor{v, true}
 	last := uint64(0)
 	for len(c.b) > 0 {
-		s := c.u64()
-		if s <= last {
+		seq, row := read(c)
+		if seq <= last {
 			return false
 		}
-		*dst = append(*dst, s)
-		last = s
+		*dst = append(*dst, row)
+		last = seq
 	}
 	return true
 }
 
+func parseSeqs(dst *[]uint64, v []byte) bool {
+	return parseRows(dst, v, 8, func(c *cursor) (uint64, uint64) { seq := c.u64(); return seq, seq })
+}
+
 func parseReceipts(dst *[]receipt, v []byte) bool {
-	if len(v) == 0 || len(v)%16 != 0 || len(v)/16 > maxSeqs {
-		return false
-	}
-	c := &cursor{v, true}
-	last := uint64(0)
-	for len(c.b) > 0 {
-		r := receipt{c.u64(), mark(c.u64())}
-		if r.Seq <= last {
-			return false
-		}
-		*dst = append(*dst, r)
-		last = r.Seq
-	}
-	return true
+	return parseRows(dst, v, 16, func(c *cursor) (uint64, receipt) { r := receipt{c.u64(), mark(c.u64())}; return r.Seq, r })
 }
 
 // metaVersion is the first byte of a bundle's meta; items follow.
