@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -16,14 +18,16 @@ import (
 // childEnv names the profile that a child process of the test opens and closes.
 const childEnv = "KIN_VAULT_TEST_PROFILE"
 
+// stretched is the bytes of memory that its passphrase costs.
+const stretched = 64 << 20
+
 func init() { children[childEnv] = openAndClose }
 
 // openAndClose reads a passphrase, opens the profile, looks at all that is in it, and
 // closes it, saying so, and then waits for its end.
 func openAndClose(dir string) error {
-	in := bufio.NewReader(os.Stdin)
 	pass := make([]byte, 32)
-	if _, err := io.ReadFull(in, pass); err != nil {
+	if _, err := io.ReadFull(os.Stdin, pass); err != nil { // no reader between, which would keep it
 		return err
 	}
 	v, err := Open(dir, pass)
@@ -31,6 +35,10 @@ func openAndClose(dir string) error {
 		return err
 	}
 	clear(pass)
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapSys-m.HeapReleased >= stretched {
+		return errors.New("what the passphrase was stretched in is still there")
+	}
 	read := func(tx *Tx) error {
 		for _, table := range []string{"contacts", "inbox", "sessions"} {
 			if err := tx.Each(table, func(id, value []byte) error { clear(value); return nil }); err != nil {
@@ -43,12 +51,12 @@ func openAndClose(dir string) error {
 		return err
 	}
 	fmt.Println("open")
-	if _, err := in.ReadByte(); err != nil {
+	if _, err := io.ReadFull(os.Stdin, make([]byte, 1)); err != nil {
 		return err
 	}
 	v.Close()
 	fmt.Println("closed")
-	io.Copy(io.Discard, in)
+	io.Copy(io.Discard, os.Stdin)
 	return nil
 }
 
@@ -59,7 +67,8 @@ func TestKeysAreGoneFromMemoryAfterClose(t *testing.T) {
 	dir := t.TempDir()
 	pass := make([]byte, 32)
 	rand.Read(pass)
-	v, err := Create(dir, pass, cheap, keep)
+	costly := Params{MemoryKiB: stretched >> 10, Time: 1, Threads: 1}
+	v, err := Create(dir, pass, costly, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +106,7 @@ func TestKeysAreGoneFromMemoryAfterClose(t *testing.T) {
 		}
 	}
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), childEnv+"="+dir)
+	c.Env = append(os.Environ(), childEnv+"="+dir, "GOGC=off") // nothing is gone by chance
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {

@@ -4,8 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/blake2b"
 
 	"kin/protocol"
 )
@@ -84,8 +86,21 @@ func unwrapMaster(wrapped, passphrase []byte) ([]byte, error) {
 	return master, err
 }
 
+// stretch makes the key from a passphrase. The salt is followed by zeros, which are the
+// last block of BLAKE2b's input: they overwrite the passphrase, which the hash function
+// would keep (docs/vault-format.md, Slots).
 func stretch(passphrase, head []byte, p Params) []byte {
-	return argon2.IDKey(passphrase, head[passphraseHeadSize-saltSize:], p.Time, p.MemoryKiB, p.Threads, keySize)
+	const (
+		block  = blake2b.BlockSize
+		before = 6*4 + 4 // six numbers, and how long the passphrase is (RFC 9106, section 3.2)
+		after  = 4 + 4   // how long the secret and the associated data are: there are none
+	)
+	hashed := before + len(passphrase) + 4
+	salt := make([]byte, (hashed+block-1)/block*block+block-hashed-after)
+	copy(salt, head[passphraseHeadSize-saltSize:])
+	key := argon2.IDKey(passphrase, salt, p.Time, p.MemoryKiB, p.Threads, keySize)
+	debug.FreeOSMemory() // the memory that was filled is as good as the key
+	return key
 }
 
 func passphraseInfo(head []byte) []byte {
