@@ -231,7 +231,7 @@ func everyCut(t *testing.T, disk disks, relayToo bool) {
 
 	stride := 1
 	if testing.Short() { // as under the race detector
-		stride = 4
+		stride = 12
 	}
 	steps := []string{"join", "send", "receive", "reply", "receive the reply", "send again", "receive again"}
 	for at, step := range steps {

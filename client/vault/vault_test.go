@@ -361,7 +361,7 @@ func TestGenerationNeverGoesBack(t *testing.T) {
 // every slot is accounted for.
 func TestAgainstAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "vault")
+		dir, err := os.MkdirTemp(memory(), "kin-vault-")
 		if err != nil {
 			t.Fatal(err)
 		}

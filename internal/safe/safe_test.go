@@ -75,7 +75,8 @@ func FuzzFilter(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for name, got := range map[string]string{"Block": Block(s), "Line": Line(s)} {
+		for _, shown := range [][2]string{{"Block", Block(s)}, {"Line", Line(s)}} { // in one order, that the fuzzer finds the same again
+			name, got := shown[0], shown[1]
 			if !utf8.ValidString(got) {
 				t.Fatalf("%s(%q) is not UTF-8", name, s)
 			}

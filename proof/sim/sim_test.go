@@ -158,7 +158,7 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	if testing.Short() {
-		*seeds = min(*seeds, 4)
+		*seeds = min(*seeds, 2)
 	}
 	begun := time.Now()
 	counts := map[string]int{}
