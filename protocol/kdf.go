@@ -4,6 +4,7 @@ import (
 	"crypto/ecdh"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"sync"
@@ -98,14 +99,27 @@ func appendMAC(dst, key []byte, parts ...[]byte) []byte {
 // secret would be zero.
 var ErrLowOrder = errors.New("protocol: low-order or malformed X25519 public key")
 
-// probe is a fixed private key. What it agrees on is thrown away: the operation
-// only shows whether a peer's key has a low order.
-var probe = func() *ecdh.PrivateKey {
-	k, err := ecdh.X25519().NewPrivateKey(Hash("kin/1 low-order probe"))
-	if err != nil {
-		panic(err)
+// lowOrder are all u-coordinates below 2²⁵⁵ with which every X25519 result is zero: of
+// the points of orders 1, 2, 4 and 8 on the curve and its twist (Bernstein, "Curve25519:
+// new Diffie-Hellman speed records", section 3, and cr.yp.to/ecdh.html).
+var lowOrder = func() map[[KeySize]byte]bool {
+	all := map[[KeySize]byte]bool{}
+	for _, u := range []string{
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+		"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p - 1
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p, which is 0
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p + 1, which is 1
+	} {
+		b, err := hex.DecodeString(u)
+		if err != nil {
+			panic(err)
+		}
+		all[[KeySize]byte(b)] = true
 	}
-	return k
+	return all
 }()
 
 // ParsePublicKey parses a peer's X25519 public key, 32 bytes. Every peer key in
@@ -116,7 +130,9 @@ func ParsePublicKey(b []byte) (*ecdh.PublicKey, error) {
 	if err != nil {
 		return nil, ErrLowOrder
 	}
-	if _, err := probe.ECDH(pub); err != nil {
+	u := [KeySize]byte(b)
+	u[KeySize-1] &= 0x7f // X25519 ignores the top bit
+	if lowOrder[u] {
 		return nil, ErrLowOrder
 	}
 	return pub, nil

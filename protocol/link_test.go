@@ -13,9 +13,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// lowOrder are the seven u-coordinates of low order and other encodings of them
+// lowOrderEncoded are the seven u-coordinates of low order and other encodings of them
 // (Bernstein, "Curve25519: new Diffie-Hellman speed records"; RFC 7748, section 6.1).
-var lowOrder = []string{
+var lowOrderEncoded = []string{
 	"0000000000000000000000000000000000000000000000000000000000000000",
 	"0100000000000000000000000000000000000000000000000000000000000000",
 	"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
@@ -29,7 +29,7 @@ var lowOrder = []string{
 }
 
 func lowOrderKeys(t *testing.T) (keys [][]byte) {
-	for _, s := range lowOrder {
+	for _, s := range lowOrderEncoded {
 		b, err := hex.DecodeString(s)
 		if err != nil {
 			t.Fatal(err)
@@ -165,6 +165,49 @@ func TestPlaintextIsCanonical(t *testing.T) {
 		if _, err := parsePlain(c.class, c.b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestParsePublicKeyAgreesWithECDH: it refuses the keys that crypto/ecdh agrees on
+// nothing with, and no others: among the smallest and the largest encodings, with the
+// top bit and without, and at random.
+func TestParsePublicKeyAgreesWithECDH(t *testing.T) {
+	own := newX25519(t)
+	check := func(b []byte) (low bool) {
+		t.Helper()
+		pub, err := ecdh.X25519().NewPublicKey(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = own.ECDH(pub)
+		if _, parsed := ParsePublicKey(b); (err == nil) != (parsed == nil) {
+			t.Errorf("%x: %v; ECDH says %v", b, parsed, err)
+		}
+		return err != nil
+	}
+	n := 0
+	for _, top := range []byte{0, 0x80} {
+		for i := range 256 {
+			small, large := make([]byte, KeySize), bytes.Repeat([]byte{0xff}, KeySize)
+			small[0], large[0] = byte(i), byte(i)
+			small[KeySize-1], large[KeySize-1] = top, 0x7f|top
+			for _, b := range [][]byte{small, large} {
+				if check(b) {
+					n++
+				}
+			}
+		}
+	}
+	if n != 10 { // 0, 1, p-1, p and p+1, twice
+		t.Errorf("%d keys of low order", n)
+	}
+	for _, low := range lowOrderKeys(t) {
+		if !check(low) {
+			t.Errorf("%x agrees on something", low)
+		}
+	}
+	for range 100 {
+		check(newX25519(t).PublicKey().Bytes())
 	}
 }
 
