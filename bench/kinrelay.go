@@ -39,7 +39,7 @@ type confined struct {
 // buildRelay builds kin-relay as operators do.
 func buildRelay(dir string) (string, error) {
 	bin := filepath.Join(dir, "kin-relay")
-	out, err := exec.Command("go", "build", "-C", "..", "-trimpath", "-o", bin, "./cmd/kin-relay").CombinedOutput()
+	out, err := exec.Command("go", "build", "-C", "..", "-o", bin, "./cmd/kin-relay").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w: %s", err, out)
 	}
