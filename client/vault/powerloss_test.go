@@ -42,7 +42,7 @@ func memory() string {
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("NOT RUN: of one thread the race detector learns nothing")
+		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
 	}
 	dir, err := os.MkdirTemp(memory(), "kin-vault-")
 	if err != nil {

@@ -52,6 +52,9 @@ var cycles = flag.Int("cycles", 10, "cycles of put, acknowledge and expire on th
 // included; the envelope, its record's key and the ids of queue and message never were.
 // That key and salts were there before shows that the scan finds them.
 func TestNothingIsLeftOnTheRawDevice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+	}
 	dir, image := mounted(t)
 	s := &stand{t: t, dir: dir, fs: disk.OS{}, max: 1 << 10}
 	s.open()
