@@ -236,7 +236,7 @@ func everyCut(t *testing.T, disk disks, relayToo bool) {
 	steps := []string{"join", "send", "receive", "reply", "receive the reply", "send again", "receive again"}
 	for at, step := range steps {
 		t.Run(step, func(t *testing.T) {
-			for n := 1; ; n += stride {
+			for n := 1 + at%stride; ; n += stride {
 				h := &host{t: t, dir: disk.place(base.dir), listen: "127.0.0.1:0"}
 				h.start()
 				s.forwardTo(h.listen)

@@ -42,6 +42,7 @@ func kinds() map[string]*gauge.Kind {
 }
 
 func serveKin(dir string) (a gauge.Announced, err error) {
+	// A queue of 128 would be full where a busy machine lets a receiver wait.
 	r, err := relay.Open(relay.Config{Dir: dir, Pace: 1 << 30, Unread: 1 << 20, Connections: 20000, Unlinked: 20000, Queues: 20000})
 	if err != nil {
 		return a, err

@@ -158,8 +158,8 @@ func alone(t *testing.T, hostJS, guestJS bool) {
 	guest.receive("two")
 
 	waited := make(chan bool)
-	go func() { host.try("receive", "--wait", "62s"); waited <- true }()
-	guest.try("receive", "--wait", "62s")
+	go func() { host.try("receive", "--wait", "75s"); waited <- true }()
+	guest.try("receive", "--wait", "75s")
 	<-waited
 	guest.state(one, "delivered")
 	host.state(two, "delivered")

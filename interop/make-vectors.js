@@ -8,6 +8,7 @@ import { seed } from './vectors/random.js'
 import * as bundles from './vectors/bundles.js'
 import * as link from './vectors/link.js'
 import * as messages from './vectors/messages.js'
+import * as passphrase from './vectors/passphrase.js'
 import * as ratchet from './vectors/ratchet.js'
 import * as texts from './vectors/texts.js'
 
@@ -15,6 +16,7 @@ const folders = {
   'protocol/testdata/vectors/interop': [link, texts],
   'client/ratchet/testdata/vectors/interop': [bundles, ratchet],
   'client/testdata/vectors/interop': [messages],
+  'client/vault/testdata/vectors/interop': [passphrase],
 }
 
 for (const [folder, kinds] of Object.entries(folders)) {

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rand"
+	"encoding"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +15,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/blake2b"
 )
 
 // childEnv names the profile that a child process of the test opens and closes.
@@ -105,8 +110,110 @@ func TestKeysAreGoneFromMemoryAfterClose(t *testing.T) {
 			needles[fmt.Sprintf("%s ^ %x", name, pad)] = x
 		}
 	}
+	head := make([]byte, passphraseHeadSize)
+	if err := v.View(func(tx *Tx) error {
+		wrapped, err := tx.slots.Get(tx.root.slot(usePassphrase, 0))
+		copy(head, wrapped)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	needles["key from the passphrase"] = stretch(pass, head, costly)
+	needles["H0"], needles["what BLAKE2b chains to H0"] = startOfArgon2id(t, pass, head, costly)
+	c := startChild(t, childEnv+"="+dir)
+	c.say(pass, "open")
+	if found := scanMemory(t, c.pid, needles); found["master key"] == 0 {
+		t.Fatal("the scan does not find the master key of an open profile")
+	}
+	c.say([]byte{'\n'}, "closed")
+	found := scanMemory(t, c.pid, needles)
+	for name, n := range found {
+		if n > 0 {
+			t.Errorf("%s: in memory %d times", name, n)
+		}
+	}
+	t.Logf("%d keys and records looked for after Close", len(needles))
+}
+
+// startOfArgon2id is H0 (RFC 9106, section 3.2), with which the key can be made, and the
+// state of BLAKE2b before its last block, from which H0 follows.
+func startOfArgon2id(t *testing.T, pass, head []byte, p Params) (h0, chained []byte) {
+	t.Helper()
+	le := binary.LittleEndian
+	var b []byte
+	for _, n := range []uint32{uint32(p.Threads), keySize, p.MemoryKiB, p.Time, 0x13, 2, uint32(len(pass))} {
+		b = le.AppendUint32(b, n)
+	}
+	salt := padded(head[passphraseHeadSize-saltSize:], len(pass))
+	b = le.AppendUint32(append(b, pass...), uint32(len(salt)))
+	b = append(append(b, salt...), make([]byte, 8)...)
+	h, err := blake2b.New512(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Write(b)
+	state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for words := state[len("b2b"):][:64]; len(words) > 0; words = words[8:] { // as they lie in memory
+		chained = le.AppendUint64(chained, binary.BigEndian.Uint64(words))
+	}
+	return h.Sum(nil), chained
+}
+
+// stretchEnv has a child process stretch a passphrase, with the padded salt or without.
+const stretchEnv = "KIN_VAULT_TEST_STRETCH"
+
+func init() { children[stretchEnv] = stretchOnce }
+
+func stretchOnce(how string) error {
+	pass := make([]byte, 32)
+	if _, err := io.ReadFull(os.Stdin, pass); err != nil {
+		return err
+	}
+	salt := make([]byte, saltSize)
+	rand.Read(salt)
+	if how == "padded" {
+		salt = padded(salt, len(pass))
+	}
+	argon2.IDKey(pass, salt, 1, MinMemoryKiB, 1, keySize)
+	clear(pass)
+	fmt.Println("stretched")
+	io.Copy(io.Discard, os.Stdin)
+	return nil
+}
+
+// TestArgon2idKeepsNoPassphrase: with the padded salt nothing of a passphrase is left
+// in memory, even where none is collected or given back. That it is there without the
+// padding shows that the scan finds it.
+func TestArgon2idKeepsNoPassphrase(t *testing.T) {
+	found := map[string]int{}
+	for _, how := range []string{"bare", "padded"} {
+		pass := make([]byte, 32)
+		rand.Read(pass)
+		c := startChild(t, stretchEnv+"="+how)
+		c.say(pass, "stretched")
+		found[how] = scanMemory(t, c.pid, map[string][]byte{"passphrase": pass})["passphrase"]
+	}
+	if found["bare"] == 0 || found["padded"] != 0 {
+		t.Errorf("the passphrase is in memory: %v times", found)
+	}
+}
+
+// child is this test program as a process of its own, without a collector that runs by
+// chance.
+type child struct {
+	t     *testing.T
+	pid   int
+	in    io.Writer
+	lines *bufio.Reader
+}
+
+func startChild(t *testing.T, env string) *child {
+	t.Helper()
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), childEnv+"="+dir, "GOGC=off") // nothing is gone by chance
+	c.Env = append(os.Environ(), env, "GOGC=off")
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {
@@ -119,30 +226,19 @@ func TestKeysAreGoneFromMemoryAfterClose(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Wait()
-	defer in.Close()
-	lines := bufio.NewReader(out)
-	say := func(b []byte, want string) {
-		t.Helper()
-		if _, err := in.Write(b); err != nil {
-			t.Fatal(err)
-		}
-		if line, err := lines.ReadString('\n'); strings.TrimSpace(line) != want {
-			t.Fatalf("%q, %v; want %q", line, err, want)
-		}
+	t.Cleanup(func() { in.Close(); c.Wait() })
+	return &child{t, c.Process.Pid, in, bufio.NewReader(out)}
+}
+
+// say writes to the child and waits for its line.
+func (c *child) say(b []byte, want string) {
+	c.t.Helper()
+	if _, err := c.in.Write(b); err != nil {
+		c.t.Fatal(err)
 	}
-	say(pass, "open")
-	if found := scanMemory(t, c.Process.Pid, needles); found["master key"] == 0 {
-		t.Fatal("the scan does not find the master key of an open profile")
+	if line, err := c.lines.ReadString('\n'); strings.TrimSpace(line) != want {
+		c.t.Fatalf("%q, %v; want %q", line, err, want)
 	}
-	say([]byte{'\n'}, "closed")
-	found := scanMemory(t, c.Process.Pid, needles)
-	for name, n := range found {
-		if n > 0 {
-			t.Errorf("%s: in memory %d times", name, n)
-		}
-	}
-	t.Logf("%d keys and records looked for after Close", len(needles))
 }
 
 // scanMemory counts where each of the needles lies in what a process can write to.

@@ -86,21 +86,28 @@ func unwrapMaster(wrapped, passphrase []byte) ([]byte, error) {
 	return master, err
 }
 
-// stretch makes the key from a passphrase. The salt is followed by zeros, which are the
-// last block of BLAKE2b's input: they overwrite the passphrase, which the hash function
-// would keep (docs/vault-format.md, Slots).
+// stretch makes the key from a passphrase. The memory that was filled, and what the hash
+// function chained, are as good as the key: they go back to the system.
 func stretch(passphrase, head []byte, p Params) []byte {
+	salt := padded(head[passphraseHeadSize-saltSize:], len(passphrase))
+	key := argon2.IDKey(passphrase, salt, p.Time, p.MemoryKiB, p.Threads, keySize)
+	debug.FreeOSMemory()
+	return key
+}
+
+// padded is the salt for a passphrase of so many bytes: zeros follow it, so that nothing
+// of the passphrase is in the last block that BLAKE2b takes in, which is what its buffer
+// keeps (docs/vault-format.md, Slots).
+func padded(salt []byte, passphrase int) []byte {
 	const (
 		block  = blake2b.BlockSize
 		before = 6*4 + 4 // six numbers, and how long the passphrase is (RFC 9106, section 3.2)
 		after  = 4 + 4   // how long the secret and the associated data are: there are none
 	)
-	hashed := before + len(passphrase) + 4
-	salt := make([]byte, (hashed+block-1)/block*block+block-hashed-after)
-	copy(salt, head[passphraseHeadSize-saltSize:])
-	key := argon2.IDKey(passphrase, salt, p.Time, p.MemoryKiB, p.Threads, keySize)
-	debug.FreeOSMemory() // the memory that was filled is as good as the key
-	return key
+	hashed := before + passphrase + 4 // with how long the salt is
+	b := make([]byte, (hashed+block-1)/block*block+block-hashed-after)
+	copy(b, salt)
+	return b
 }
 
 func passphraseInfo(head []byte) []byte {
