@@ -87,6 +87,9 @@ func TestFollowsAnInviteMadeMeanwhile(t *testing.T) {
 // What is over disappears from the profile of one who follows on a connection that
 // does not end.
 func TestFollowerAges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: it is an hour of pings, which are fewer in the tests beside it")
+	}
 	inTown(t, func(t *testing.T, w *town) {
 		_, g := w.couple()
 		f := w.follow(g)

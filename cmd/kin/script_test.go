@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -41,8 +42,15 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	type key struct{}
+	scripts, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if testing.Short() { // as under the race detector, which learns nothing from wrong commands
+		scripts = slices.DeleteFunc(scripts, func(s string) bool { return strings.HasSuffix(s, "bad.txtar") || strings.HasSuffix(s, "usage.txtar") })
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Files: scripts,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Values[key{}] = &relay{listen: "127.0.0.1:0"}

@@ -15,6 +15,9 @@ import (
 // sends has just reached the relay, each piece in turn. Whatever the relay was told by
 // then, nothing is lost.
 func TestReceiverKilledBehindEveryPiece(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: what the race detector could see is seen in TestKilled")
+	}
 	bin := t.TempDir()
 	if err := people.Build(bin, *overlay, "kin/cmd/kin-relay"); err != nil {
 		t.Fatal(err)
