@@ -159,3 +159,58 @@ func flipped(dir string, key []byte, want map[where]string) (became string, err 
 	}
 	return became, nil
 }
+
+// TestFlippedKeyOfABranch: a branch whose key is not its page's first is damaged at
+// Open. bbolt would keep that page beside the one that it writes for it.
+func TestFlippedKeyOfABranch(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "profile")
+	v, err := Create(dir, passphrase, cheap, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		update(t, v, put("a", fmt.Sprint(i), fmt.Sprintf("%01000d", i)))
+	}
+	key := v.Key()
+	v.Close()
+	name := filepath.Join(dir, recordsName)
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := readMeta(f)
+	free := &pages{r: f, taken: make([]bool, m.pages)}
+	err = errors.Join(err, free.freelist(m.freelist), f.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := 0
+	for page := int64(2); page < int64(m.pages); page++ {
+		b := whole[page*pageSize:][:pageSize]
+		if free.taken[page] || le.Uint16(b[8:]) != branchPage {
+			continue
+		}
+		for i := range int64(le.Uint16(b[10:])) {
+			e := pageHeaderSize + i*elementSize
+			last := page*pageSize + e + int64(le.Uint32(b[e:])) + int64(le.Uint32(b[e+4:])) - 1
+			if err := flip(name, last, 1); err != nil {
+				t.Fatal(err)
+			}
+			keys++
+			if v, err := OpenKey(dir, key); err == nil {
+				v.Close()
+				t.Errorf("key %d of page %d: not damaged", i, page)
+			}
+			if err := os.WriteFile(name, whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if keys == 0 {
+		t.Fatal("no branch")
+	}
+}

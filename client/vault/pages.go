@@ -192,8 +192,9 @@ func (p *pages) freelist(id uint64) error {
 	return nil
 }
 
-// tree visits what lies under a page, whose keys are all at least low and below
-// high, if these are not nil.
+// tree visits what lies under a page, whose first key is low and whose keys are all
+// below high, if these are not nil. A branch's key is its page's first: bbolt looks for
+// it there when that page has changed, and would keep the old page beside the new one.
 func (p *pages) tree(id uint64, low, high []byte, visit func(flags uint32, key, value []byte) error) error {
 	b, err := p.read(id)
 	if err != nil {
@@ -220,6 +221,9 @@ func (p *pages) tree(id uint64, low, high []byte, visit func(flags uint32, key, 
 	this, err := key(0)
 	if err != nil {
 		return err
+	}
+	if low != nil && !bytes.Equal(this, low) {
+		return damaged("page %d has another first key", id)
 	}
 	for i := range count {
 		next := high
@@ -258,6 +262,9 @@ func (p *pages) leaf(b, low, high []byte, visit func(flags uint32, key, value []
 		value, err := slice(b, e, pos+ksize, vsize) // no overflow: slice checked the sum
 		if err != nil {
 			return err
+		}
+		if i == 0 && low != nil && !bytes.Equal(key, low) {
+			return damaged("leaf with another first key")
 		}
 		if len(key) == 0 || !within(key, low, high) || last != nil && bytes.Compare(last, key) >= 0 {
 			return damaged("leaf is out of order")
