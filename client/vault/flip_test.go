@@ -201,9 +201,11 @@ func TestFlippedKeyOfABranch(t *testing.T) {
 				t.Fatal(err)
 			}
 			keys++
-			if v, err := OpenKey(dir, key); err == nil {
-				v.Close()
-				t.Errorf("key %d of page %d: not damaged", i, page)
+			if v, err := OpenKey(dir, key); !errors.Is(err, ErrDamaged) {
+				if err == nil {
+					v.Close()
+				}
+				t.Errorf("key %d of page %d: %v; want %v", i, page, err, ErrDamaged)
 			}
 			if err := os.WriteFile(name, whole, 0o600); err != nil {
 				t.Fatal(err)
