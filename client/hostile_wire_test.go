@@ -77,7 +77,6 @@ func makeFolk(t *testing.T, dir string) *folk {
 		f.liar = l
 		l.start()
 		defer l.stop()
-		cheap := vault.Params{MemoryKiB: vault.MinMemoryKiB, Time: 1, Threads: 1}
 		k, err := create(t.Context(), f.path("K"), []byte("x"), cheap, Setup{Name: "K", Relay: l.address, Keep: 60 * 24 * time.Hour}, l.dial)
 		if err != nil {
 			t.Fatal(err)

@@ -21,6 +21,9 @@ import (
 
 const townHost = "relay.example"
 
+// cheap is what a passphrase costs where it is not what is tested.
+var cheap = vault.Params{MemoryKiB: vault.MinMemoryKiB, Time: 1, Threads: 1}
+
 // town is a relay and a network in RAM, in a bubble whose clock moves when everybody
 // waits. A real clock is only asked where the bubble begins.
 type town struct {
@@ -145,13 +148,13 @@ func (w *town) couple() (k, g *Profile) {
 	}
 	ctx := w.t.Context()
 	w.homes = w.t.TempDir()
-	k, err = create(ctx, filepath.Join(w.homes, "k"), []byte("correct horse"), vault.DefaultParams(),
+	k, err = create(ctx, filepath.Join(w.homes, "k"), []byte("correct horse"), cheap,
 		Setup{Name: "K", Relay: w.address, Grant: grant, Keep: 30 * 24 * time.Hour}, w.dial)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(k.Close)
-	g, err = makeProfile(filepath.Join(w.homes, "g"), []byte("correct horse"), vault.DefaultParams(), 30*24*time.Hour, &self{Name: "G"}, w.dial)
+	g, err = makeProfile(filepath.Join(w.homes, "g"), []byte("correct horse"), cheap, 30*24*time.Hour, &self{Name: "G"}, w.dial)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -373,7 +376,7 @@ func TestExpiredInvite(t *testing.T) {
 func TestShownInOrderBesideOthers(t *testing.T) {
 	inTown(t, func(t *testing.T, w *town) {
 		k, g := w.couple()
-		h, err := makeProfile(filepath.Join(w.t.TempDir(), "h"), []byte("correct horse"), vault.DefaultParams(), 30*24*time.Hour, &self{Name: "H"}, w.dial)
+		h, err := makeProfile(filepath.Join(w.t.TempDir(), "h"), []byte("correct horse"), cheap, 30*24*time.Hour, &self{Name: "H"}, w.dial)
 		if err != nil {
 			t.Fatal(err)
 		}

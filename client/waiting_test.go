@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"kin/client/vault"
 	"kin/protocol"
 	"kin/relay"
 )
@@ -50,7 +49,7 @@ func (w *town) waiting(l *slowLine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := makeProfile(filepath.Join(t.TempDir(), "h"), []byte("correct horse"), vault.DefaultParams(), 30*24*time.Hour, &self{Name: "H"}, w.dial)
+	h, err := makeProfile(filepath.Join(t.TempDir(), "h"), []byte("correct horse"), cheap, 30*24*time.Hour, &self{Name: "H"}, w.dial)
 	if err != nil {
 		t.Fatal(err)
 	}
