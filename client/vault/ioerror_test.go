@@ -11,7 +11,7 @@ import (
 	"kin/internal/disk/disktest"
 )
 
-var faults = flag.Int("faults", 12, "lives of a vault in which one operation fails, at most; 0 for one at each")
+var faults = flag.Int("faults", 8, "lives of a vault in which one operation fails, at most; 0 for one at each")
 
 // refusals are what the operating system may say, and how strace is told to let it.
 var refusals = []struct{ call, errno, says string }{

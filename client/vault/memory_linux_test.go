@@ -71,6 +71,9 @@ func openAndClose(dir string) error {
 // the passphrase nor a key nor a record of it. That the keys were there while it was
 // open shows that the scan finds them.
 func TestKeysAreGoneFromMemoryAfterClose(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+	}
 	dir := t.TempDir()
 	pass := make([]byte, 32)
 	rand.Read(pass)
@@ -189,6 +192,9 @@ func stretchOnce(how string) error {
 // in memory, even where none is collected or given back. That it is there without the
 // padding, and that what BLAKE2b chains is there with it, shows that the scan finds them.
 func TestArgon2idKeepsNoPassphrase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+	}
 	found := map[string]map[string]int{}
 	for _, how := range []string{"bare", "padded"} {
 		pass, head := make([]byte, 32), make([]byte, passphraseHeadSize)

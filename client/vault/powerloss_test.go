@@ -17,7 +17,7 @@ import (
 	"kin/internal/disk/disktest"
 )
 
-var crashes = flag.Int("crashes", 1000, "crash images of the vault to look at")
+var crashes = flag.Int("crashes", 500, "crash images of the vault to look at")
 
 // machine is where programs are traced and images are looked at, in RAM if that can be.
 type machine struct {

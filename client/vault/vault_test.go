@@ -361,6 +361,9 @@ func TestGenerationNeverGoesBack(t *testing.T) {
 // The vault is a map of maps, whatever the history of opens and rotations, and
 // every slot is accounted for.
 func TestAgainstAMap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp(memory(), "kin-vault-")
 		if err != nil {

@@ -20,6 +20,9 @@ var flips = flag.Int("flips", 1500, "bits of a spool to flip, each alone; 0 for 
 // one record, that one is gone and no other; of a batch's header, that batch;
 // of the zeros between, none. What is served is always what was put. All bytes: -args -flips 0.
 func TestFlippedBitAnywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
 		w := newWorld(rand.New(rand.NewPCG(1, 7)), disktest.New())

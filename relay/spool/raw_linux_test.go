@@ -128,6 +128,9 @@ func TestNothingIsLeftOnTheRawDevice(t *testing.T) {
 // TestFullDisk: on a full disk a put is refused as such, nothing that was accepted is
 // lost, and when room is there again the spool goes on.
 func TestFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+	}
 	dir, _ := mounted(t)
 	s := &stand{t: t, dir: dir, fs: disk.OS{}, max: 1 << 20}
 	s.open()
