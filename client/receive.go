@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,13 +11,14 @@ import (
 )
 
 // Receive takes what waits, sends due receipts and the outbox, and passes new
-// messages to show, each relay's as soon as it has no more. When show returns nil they count as shown and are not passed
-// again; it must not use the profile. With Wait it goes on until there is a message
-// or the time is over; with Follow until the context ends, connecting anew, with
-// growing pauses, whenever the connection is lost.
+// messages to show, each relay's as soon as it has no more. When show returns nil they
+// count as shown and are not passed again; it must not use the profile. With Wait it goes
+// on until there is a message or the time is over; with Follow until the context ends,
+// connecting anew, with growing pauses, whenever the connection is lost.
 //
 // Messages that an earlier command took are shown even when the relay can't be
-// reached. ErrStopped says that some contact has seen a newer profile than this.
+// reached. ErrStopped says that the contact, or some contact, has seen a newer profile
+// than this; it is said each time until that is mended.
 func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Message) error) (Report, error) {
 	var who id
 	if o.Contact != "" {
@@ -135,21 +137,21 @@ func (p *Profile) follow(ctx context.Context, total *Report, came func() error) 
 	return nil
 }
 
-// stopped returns ErrStopped if a session stopped just now, or if the one contact
-// that was asked for has.
+// stopped returns ErrStopped if a session has stopped, now or earlier, with the one
+// contact that was asked for, or with any; the report names each.
 func (p *Profile) stopped(who id, r *Report) error {
-	for _, e := range r.Events {
-		if e.Kind == EventStopped {
-			return ErrStopped
-		}
-	}
-	if who == (id{}) {
-		return nil
-	}
 	return p.view(func(w *work) error {
-		c, err := w.contact(who)
-		if err == nil && c != nil && c.Session != nil && c.Session.Stopped {
-			err = ErrStopped
+		all, err := w.all()
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			if c.Session != nil && c.Session.Stopped && (who == (id{}) || who == c.ID) {
+				if e := (Event{c.Label, EventStopped, 1}); !slices.Contains(r.Events, e) {
+					r.event(e)
+				}
+				err = ErrStopped
+			}
 		}
 		return err
 	})
