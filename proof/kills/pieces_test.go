@@ -42,6 +42,10 @@ func TestReceiverKilledBehindEveryPiece(t *testing.T) {
 	t.Logf("%d kills, no violation", killed)
 }
 
+// waiting is how many messages are new when a client that will die begins to receive.
+// It runs on until the signal arrives: what it does at each piece must take longer.
+const waiting = 5
+
 func behindEveryPiece(dir, file, relay string) (killed int, err error) {
 	proxy, err := people.NewProxy()
 	if err != nil {
@@ -61,9 +65,11 @@ func behindEveryPiece(dir, file, relay string) (killed int, err error) {
 	guest := func(n int) (*people.Process, error) { return town.Start(town.Profiles["G1"], fmt.Sprintf("G1.%d", n)) }
 	g, err := guest(0)
 	for n := 1; err == nil; n++ {
-		id := fmt.Sprintf("K#%d", n)
-		if _, err := k.Do(people.Order{Act: "send", To: "G1", ID: id, Text: people.Text(id, 100)}); err != nil {
-			return killed, err
+		for m := range waiting {
+			id := fmt.Sprintf("K#%d", (n-1)*waiting+m+1)
+			if _, err := k.Do(people.Order{Act: "send", To: "G1", ID: id, Text: people.Text(id, 100)}); err != nil {
+				return killed, err
+			}
 		}
 		dying := g
 		done := make(chan struct{})
