@@ -76,6 +76,36 @@ func TestRestoredProfileStops(t *testing.T) {
 	wantTextsOf(t, g, "two")
 }
 
+// What waits in a replaced session's queue for the newer profile stops that session.
+// Nothing of it can be read, so it must be said too.
+func TestReplacedSessionStops(t *testing.T) {
+	_, k, g, dir := pair(t)
+	old := copyFolder(t, dir)
+	send(t, g, "Mina", "one")
+	wantTextsOf(t, k, "one")
+	send(t, k, "K7", "two")
+
+	restored := open(t, old)
+	token, _, err := k.Invite(t.Context(), "K7", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, _ := protocol.ParseInvite(token)
+	if _, err := restored.Join(t.Context(), inv, "", "Mina"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []error{client.ErrStopped, nil} { // the new session is whole
+		report, err := restored.Receive(t.Context(), client.ReceiveOptions{}, func([]client.Message) error {
+			t.Error("the old profile shows something")
+			return nil
+		})
+		told := slices.Contains(report.Events, client.Event{Contact: "Mina", Kind: client.EventStopped, Count: 1})
+		if !errors.Is(err, want) || told != (want != nil) {
+			t.Fatalf("%v, %v; want %v", err, report.Events, want)
+		}
+	}
+}
+
 func wantTextsOf(t *testing.T, p *client.Profile, want ...string) {
 	t.Helper()
 	texts, _ := receive(t, p)

@@ -18,7 +18,7 @@ import (
 //
 // Messages that an earlier command took are shown even when the relay can't be
 // reached. ErrStopped says that the contact, or some contact, has seen a newer profile
-// than this; it is said each time until that is mended.
+// than this; unless there is another error it is said each time until that is mended.
 func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Message) error) (Report, error) {
 	var who id
 	if o.Contact != "" {
@@ -137,8 +137,9 @@ func (p *Profile) follow(ctx context.Context, total *Report, came func() error) 
 	return nil
 }
 
-// stopped returns ErrStopped if a session has stopped, now or earlier, with the one
-// contact that was asked for, or with any; the report names each.
+// stopped returns ErrStopped if a session has stopped, with the one contact that was
+// asked for, or with any: one that is in use, now or earlier, or a replaced one, now.
+// The report names each.
 func (p *Profile) stopped(who id, r *Report) error {
 	return p.view(func(w *work) error {
 		all, err := w.all()
@@ -146,10 +147,15 @@ func (p *Profile) stopped(who id, r *Report) error {
 			return err
 		}
 		for _, c := range all {
-			if c.Session != nil && c.Session.Stopped && (who == (id{}) || who == c.ID) {
-				if e := (Event{c.Label, EventStopped, 1}); !slices.Contains(r.Events, e) {
-					r.event(e)
-				}
+			if who != (id{}) && who != c.ID {
+				continue
+			}
+			told := slices.ContainsFunc(r.Events, func(e Event) bool { return e.Contact == c.Label && e.Kind == EventStopped })
+			stopped := c.Session != nil && c.Session.Stopped
+			if stopped && !told {
+				r.event(Event{c.Label, EventStopped, 1})
+			}
+			if stopped || told {
 				err = ErrStopped
 			}
 		}

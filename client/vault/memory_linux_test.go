@@ -211,12 +211,12 @@ func TestArgon2idKeepsNoPassphrase(t *testing.T) {
 		found[how] = scanMemory(t, c.pid, needles)
 	}
 	for what, n := range found["padded"] {
-		if left := n > 0; strings.HasPrefix(what, "passphrase") == left {
+		if what != "chained" && n > 0 {
 			t.Errorf("%s is in memory %d times", what, n)
 		}
 	}
-	if found["bare"]["passphrase0"] == 0 {
-		t.Error("the scan does not find a passphrase")
+	if found["bare"]["passphrase0"] == 0 || found["padded"]["chained"] == 0 {
+		t.Error("the scan does not find what is there")
 	}
 }
 

@@ -89,6 +89,8 @@ const shownAtFirst = 10
 // converse is a conversation, line by line: a line is sent, a blank one shows what
 // is new, /q ends it. What comes meanwhile announces itself with a fixed line.
 func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, label string) error {
+	var report client.Report
+	defer func() { a.events(report) }() // once the screen is left
 	if s := a.screen(); s != nil {
 		a.enter(s)
 		defer s.leave()
@@ -129,7 +131,8 @@ func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, labe
 	following, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := p.Receive(following, client.ReceiveOptions{Follow: true, Announce: func(_ int, urgent bool) {
+		var err error
+		report, err = p.Receive(following, client.ReceiveOptions{Follow: true, Announce: func(_ int, urgent bool) {
 			if urgent {
 				t.write(bell)
 			}
@@ -139,7 +142,11 @@ func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, labe
 	}()
 	err = a.talk(ctx, t, p, label, show)
 	stop()
-	return errors.Join(err, <-ended)
+	failed := <-ended
+	if errors.Is(failed, client.ErrStopped) && !slices.ContainsFunc(report.Events, func(e client.Event) bool { return e.Kind == client.EventStopped && e.Contact == label }) {
+		failed = nil // it is about somebody else, whom the events name
+	}
+	return errors.Join(err, failed)
 }
 
 func (a *app) talk(ctx context.Context, t *terminal, p *client.Profile, label string, show func([]client.Message) error) error {

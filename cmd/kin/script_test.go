@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if testing.Short() { // as under the race detector: journey and talk have all the threads there are
+	if testing.Short() { // as under the race detector: journey and talk start every thread that the others do
 		scripts = slices.DeleteFunc(scripts, func(s string) bool { return strings.HasSuffix(s, "bad.txtar") || strings.HasSuffix(s, "usage.txtar") })
 	}
 	testscript.Run(t, testscript.Params{

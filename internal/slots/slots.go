@@ -65,7 +65,7 @@ var (
 type File struct {
 	n int
 
-	mu sync.Mutex // held from Set's look to its write, so that no two set one slot
+	mu sync.Mutex // held from a look to its end, and from Set's look to its write, so that no two set one slot
 	f  disk.File
 }
 
@@ -308,6 +308,8 @@ func (f *File) Blank(i int) (bool, error) {
 	if err := f.check(i); err != nil {
 		return false, err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	b := make([]byte, slotSize)
 	defer clear(b)
 	if _, err := f.f.ReadAt(b, offset(i)); err != nil {

@@ -62,10 +62,10 @@ func TestEnemyLearnsNoLength(t *testing.T) {
 		}))
 		return sent, received
 	}
-	again := 0 // what a length shows, it shows each time; what the hour shows is gone the next time
+	again := 0 // a full hour in between shows once: what shows in more lengths than these fails
 	for _, n := range lengths {
 		sent, received := measure(n)
-		for len(sends) > 0 && (sends[sent] == nil || receives[received] == nil) && again < 10 {
+		if len(sends) > 0 && (sends[sent] == nil || receives[received] == nil) && again < 3 {
 			sent, received = measure(n)
 			again++
 		}

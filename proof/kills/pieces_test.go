@@ -43,7 +43,7 @@ func TestReceiverKilledBehindEveryPiece(t *testing.T) {
 }
 
 // waiting is how many messages are new when a client that will die begins to receive.
-// It runs on until the signal arrives: what it does at each piece must take longer.
+// A killed client runs on for a moment: in it one message's commit can end, five can't.
 const waiting = 5
 
 func behindEveryPiece(dir, file, relay string) (killed int, err error) {

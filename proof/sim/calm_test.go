@@ -5,6 +5,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -92,7 +93,7 @@ func (p *person) settleDown() {
 	if err != nil && !p.restored() {
 		p.t.fail("%s receives in calm: %v", p.name, err)
 	}
-	if err == nil {
+	if err == nil || errors.Is(err, client.ErrStopped) {
 		p.t.got(p, began)
 	}
 	p.status(p.process().Profile)

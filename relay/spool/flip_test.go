@@ -21,7 +21,7 @@ var flips = flag.Int("flips", 1500, "bits of a spool to flip, each alone; 0 for 
 // of the zeros between, none. What is served is always what was put. All bytes: -args -flips 0.
 func TestFlippedBitAnywhere(t *testing.T) {
 	if testing.Short() {
-		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+		t.Skip("NOT RUN with -short: its threads are those of TestModel")
 	}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000

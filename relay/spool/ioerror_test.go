@@ -120,9 +120,6 @@ func (w *world) found(fs *disktest.FS) error {
 // so or it is done, and can ask again; what was promised before and after is there, and
 // what is gone stays gone, after a kill and after a power loss. More: -args -images 50.
 func TestIOErrorAtEveryOperation(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
-	}
 	failed, told, looked := 0, 0, 0
 	for _, fails := range []error{syscall.EIO, syscall.ENOSPC} {
 		for n, over := 1, false; !over; n++ {

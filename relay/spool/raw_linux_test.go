@@ -53,7 +53,7 @@ var cycles = flag.Int("cycles", 10, "cycles of put, acknowledge and expire on th
 // That key and salts were there before shows that the scan finds them.
 func TestNothingIsLeftOnTheRawDevice(t *testing.T) {
 	if testing.Short() {
-		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+		t.Skip("NOT RUN with -short: its threads are those of TestModel")
 	}
 	dir, image := mounted(t)
 	s := &stand{t: t, dir: dir, fs: disk.OS{}, max: 1 << 10}
@@ -129,7 +129,7 @@ func TestNothingIsLeftOnTheRawDevice(t *testing.T) {
 // lost, and when room is there again the spool goes on.
 func TestFullDisk(t *testing.T) {
 	if testing.Short() {
-		t.Skip("NOT RUN with -short: of one thread the race detector learns nothing")
+		t.Skip("NOT RUN with -short: its threads are those of TestModel")
 	}
 	dir, _ := mounted(t)
 	s := &stand{t: t, dir: dir, fs: disk.OS{}, max: 1 << 20}

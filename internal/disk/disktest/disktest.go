@@ -243,10 +243,11 @@ func (n *node) resize(size int) {
 
 // sync makes everything durable but what an earlier failed sync has lost.
 func (n *node) sync() {
-	if len(n.durable) > len(n.data) {
-		n.durable = n.durable[:len(n.data)]
+	kept := min(len(n.durable), len(n.data))
+	for _, size := range n.sizes { // what was cut off and grew again is zeros
+		kept = min(kept, size)
 	}
-	n.durable = append(n.durable, make([]byte, len(n.data)-len(n.durable))...)
+	n.durable = append(n.durable[:kept], make([]byte, len(n.data)-kept)...)
 	n.sizes = nil
 	for i, s := range n.dirty {
 		if !s.lost {
