@@ -99,8 +99,9 @@ func (a *app) choosePassphrase(ctx context.Context, t *terminal) ([]byte, error)
 		if err != nil {
 			return nil, err
 		}
+		confirm := "passphrase.confirm"
 		if len(chosen) == 0 {
-			chosen = []byte(offered)
+			chosen, confirm = []byte(offered), "passphrase.confirm-words"
 		}
 		passphrase := normalise(chosen)
 		clear(chosen)
@@ -108,7 +109,7 @@ func (a *app) choosePassphrase(ctx context.Context, t *terminal) ([]byte, error)
 			t.write(err.Error() + "\n")
 			continue
 		}
-		again, err := t.secret(ctx, a.t("passphrase.confirm"))
+		again, err := t.secret(ctx, a.t(confirm))
 		if err != nil {
 			return nil, err
 		}
