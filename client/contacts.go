@@ -165,7 +165,7 @@ func (c *contact) adopt(w *work, s *session) error {
 	if old := c.Session; old != nil {
 		c.MustAccept, c.Checked = true, false
 		if old.Stopped {
-			if err := w.dropSession(old); err != nil {
+			if err := w.leaveSession(old); err != nil {
 				return err
 			}
 		} else {

@@ -44,6 +44,23 @@ func (p *Profile) exchange(ctx context.Context, o *visitOptions) (Report, error)
 	return *report, errors.Join(errs...)
 }
 
+// overhear keeps what a person should hear of an exchange whose report nobody gets.
+func (p *Profile) overhear(r Report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.overheard.merge(&r)
+}
+
+// Overheard returns, once, the events that came up in Send, Cancel, RevokeInvite and
+// Remove.
+func (p *Profile) Overheard() []Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	events := p.overheard.Events
+	p.overheard = Report{}
+	return events
+}
+
 // relayWork is a relay and about how many queues are read there.
 type relayWork struct {
 	address protocol.Address
@@ -214,7 +231,7 @@ func (v *visit) deleteQueues(ctx context.Context) error {
 	return nil
 }
 
-// retireOld ends the replaced sessions whose queues are empty.
+// retireOld ends the replaced sessions whose queues are empty, and those that stopped.
 func (v *visit) retireOld() error {
 	empty := map[protocol.ID]bool{}
 	for _, q := range v.handles {
@@ -228,9 +245,16 @@ func (v *visit) retireOld() error {
 		for _, c := range contacts {
 			var kept []*session
 			for _, s := range c.Old {
-				if !empty[s.In.Receiver] {
+				var err error
+				switch {
+				case s.Stopped:
+					err = w.leaveSession(s)
+				case empty[s.In.Receiver]:
+					err = w.dropSession(s)
+				default:
 					kept = append(kept, s)
-				} else if err := w.dropSession(s); err != nil {
+				}
+				if err != nil {
 					return err
 				}
 			}

@@ -268,7 +268,8 @@ func (p *Profile) RevokeInvite(ctx context.Context, label string) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.exchange(ctx, &visitOptions{only: &relay})
+	report, err := p.exchange(ctx, &visitOptions{only: &relay})
+	p.overhear(report)
 	return err
 }
 

@@ -20,7 +20,9 @@ type Profile struct {
 
 	v     *vault.Vault
 	heard atomic.Int64 // when a byte last came from a relay, Unix nanoseconds
-	mu    sync.Mutex   // guards reports
+
+	mu        sync.Mutex // guards reports
+	overheard Report     // of exchanges that nobody got the report of
 }
 
 // Setup is what Create needs to know.

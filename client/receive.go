@@ -137,9 +137,8 @@ func (p *Profile) follow(ctx context.Context, total *Report, came func() error) 
 	return nil
 }
 
-// stopped returns ErrStopped if a session has stopped, with the one contact that was
-// asked for, or with any: one that is in use, now or earlier, or a replaced one, now.
-// The report names each.
+// stopped returns ErrStopped if the session in use has stopped, now or earlier, with
+// the one contact that was asked for, or with any; the report names each.
 func (p *Profile) stopped(who id, r *Report) error {
 	return p.view(func(w *work) error {
 		all, err := w.all()
@@ -147,17 +146,13 @@ func (p *Profile) stopped(who id, r *Report) error {
 			return err
 		}
 		for _, c := range all {
-			if who != (id{}) && who != c.ID {
+			if c.Session == nil || !c.Session.Stopped || who != (id{}) && who != c.ID {
 				continue
 			}
-			told := slices.ContainsFunc(r.Events, func(e Event) bool { return e.Contact == c.Label && e.Kind == EventStopped })
-			stopped := c.Session != nil && c.Session.Stopped
-			if stopped && !told {
+			if !slices.ContainsFunc(r.Events, func(e Event) bool { return e.Contact == c.Label && e.Kind == EventStopped }) {
 				r.event(Event{c.Label, EventStopped, 1})
 			}
-			if stopped || told {
-				err = ErrStopped
-			}
+			err = ErrStopped
 		}
 		return err
 	})
@@ -173,6 +168,7 @@ func (p *Profile) Remove(ctx context.Context, label string) error {
 	if err := p.v.Rotate(time.Now()); err != nil {
 		return err
 	}
-	_, err = p.exchange(ctx, &visitOptions{})
+	report, err := p.exchange(ctx, &visitOptions{})
+	p.overhear(report)
 	return err
 }

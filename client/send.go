@@ -43,7 +43,9 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 	sent, err := p.compose(label, text, o)
 	if errors.Is(err, ErrNotJoined) && !o.QueueOnly {
 		// They may have joined since this profile last looked.
-		if _, xerr := p.exchange(ctx, &visitOptions{}); xerr != nil {
+		report, xerr := p.exchange(ctx, &visitOptions{})
+		p.overhear(report)
+		if xerr != nil {
 			return Sent{}, errors.Join(err, xerr)
 		}
 		sent, err = p.compose(label, text, o)
@@ -52,7 +54,7 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 		return sent, err
 	}
 	var st Status
-	_, err = p.try(ctx, o.Wait, func(Report, error) (bool, error) {
+	report, err := p.try(ctx, o.Wait, func(Report, error) (bool, error) {
 		if st, err = p.statusOf(sent.ID); err != nil {
 			return false, err
 		}
@@ -61,6 +63,7 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 		st, err := p.statusOf(sent.ID)
 		return err == nil && st.State != StateQueued
 	})
+	p.overhear(report)
 	sent.State = st.State
 	if st.State != StateQueued {
 		return sent, nil
@@ -213,7 +216,8 @@ func (p *Profile) Cancel(ctx context.Context, u uuid.UUID) (Status, error) {
 	if err := p.update(nil, func(w *work) error { return w.cancel(u) }); err != nil {
 		return Status{}, err
 	}
-	_, err := p.exchange(ctx, &visitOptions{})
+	report, err := p.exchange(ctx, &visitOptions{})
+	p.overhear(report)
 	st, serr := p.statusOf(u)
 	return st, errors.Join(err, serr)
 }

@@ -146,7 +146,11 @@ func (w *work) takeMessage(c *contact, s *session, envelope []byte) (ack bool, e
 	switch {
 	case errors.Is(err, ratchet.ErrRollback), errors.Is(err, ratchet.ErrNoKey) && behind.Seq > highest:
 		s.Stopped = true
-		w.event(c, EventStopped)
+		if s == c.Session {
+			w.event(c, EventStopped)
+		} else {
+			w.event(c, EventNewerCopy)
+		}
 		return false, nil // the newer profile can still read it
 	case errors.Is(err, ratchet.ErrNoKey), errors.Is(err, ratchet.ErrUsed):
 		return true, w.old(c, s, behind.Seq, highest, envelope)

@@ -131,6 +131,7 @@ const (
 	EventQuarantined EventKind = "quarantined"  // Count envelopes could not be opened
 	EventLost        EventKind = "lost"         // Count messages can no longer be opened
 	EventStopped     EventKind = "stopped"      // this profile is older than what the contact has seen
+	EventNewerCopy   EventKind = "newer_copy"   // in a replaced session they answer to a newer profile than this: what waits there is left to it
 	EventForked      EventKind = "forked"       // the contact's profile was copied
 	EventOtherGuest  EventKind = "other_guest"  // a second first flight on an invite
 	EventRefused     EventKind = "join_refused" // the relay refused a join that had begun

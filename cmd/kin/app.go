@@ -30,6 +30,8 @@ type app struct {
 
 	tty    *terminal // of terminal; nil where there is none
 	ttySet bool
+
+	opened *client.Profile // nil if none was
 }
 
 // globals are the flags of every command.
@@ -58,6 +60,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	err := a.languageError(langErr)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
+	}
+	if a.opened != nil {
+		a.events(a.opened.Overheard())
 	}
 	if err != nil {
 		a.report(err)
@@ -151,9 +156,12 @@ func (a *app) open(ctx context.Context) (*client.Profile, error) {
 			p, err := client.OpenKey(dir, key)
 			clear(key)
 			if err == nil {
+				a.opened = p
 				return p, nil
 			}
 		}
 	}
-	return a.openWithPassphrase(ctx, dir)
+	p, err := a.openWithPassphrase(ctx, dir)
+	a.opened = p
+	return p, err
 }

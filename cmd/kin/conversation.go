@@ -90,7 +90,7 @@ const shownAtFirst = 10
 // is new, /q ends it. What comes meanwhile announces itself with a fixed line.
 func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, label string) error {
 	var report client.Report
-	defer func() { a.events(report) }() // once the screen is left
+	defer func() { a.events(report.Events) }() // once the screen is left
 	if s := a.screen(); s != nil {
 		a.enter(s)
 		defer s.leave()

@@ -65,8 +65,8 @@ func (a *app) printMessages(messages []client.Message) error {
 }
 
 // events tells what happened to contacts; each is told once.
-func (a *app) events(r client.Report) {
-	for _, e := range r.Events {
+func (a *app) events(events []client.Event) {
+	for _, e := range events {
 		a.tell("event."+string(e.Kind), max(e.Count, 1), e.Contact)
 	}
 }

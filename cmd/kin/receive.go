@@ -71,7 +71,7 @@ func (a *app) receive(ctx context.Context, o client.ReceiveOptions) error {
 		s.leave()
 		err = errors.Join(err, perr)
 	}
-	a.events(report)
+	a.events(report.Events)
 	if shown == 0 && err == nil && !a.flags.json {
 		a.tell("receive.nothing")
 	}
@@ -155,7 +155,7 @@ func (a *app) syncCommand() *cobra.Command {
 		}
 		defer p.Close()
 		report, err := p.Sync(ctx, wait.D)
-		a.events(report)
+		a.events(report.Events)
 		if a.flags.json {
 			if jerr := a.json(syncJSON{1, "sync", report.Received, report.Queued, err == nil && report.Queued == 0}); jerr != nil {
 				return jerr

@@ -65,7 +65,7 @@ var (
 type File struct {
 	n int
 
-	mu sync.Mutex // held from a look to its end, and from Set's look to its write, so that no two set one slot
+	mu sync.Mutex // a look never sees half a write, and no two set one slot
 	f  disk.File
 }
 

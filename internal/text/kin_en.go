@@ -146,6 +146,7 @@ var kinEnglish = entries{
 	"event.quarantined":  Count{"%d message to you from %[2]s could not be opened and was set aside.", "%d messages to you from %[2]s could not be opened and were set aside."},
 	"event.lost":         Count{"%d message from %[2]s is lost. Ask for it again.", "%d messages from %[2]s are lost. Ask for them again."},
 	"event.stopped":      Count{"This profile is older than what %[2]s has seen. Nothing more is sent to or read from them here.", "This profile is older than what %[2]s has seen. Nothing more is sent to or read from them here."},
+	"event.newer_copy":   Count{"Before you began anew, %[2]s wrote to a newer copy of this profile. That can't be read here: ask for it again.", "Before you began anew, %[2]s wrote to a newer copy of this profile. That can't be read here: ask for it again."},
 	"event.forked":       Count{"Two devices seem to use the same profile with %[2]s. Compare the digits with them.", "Two devices seem to use the same profile with %[2]s. Compare the digits with them."},
 	"event.other_guest":  Count{"A second person tried to join as %[2]s. They were not let in.", "A second person tried to join as %[2]s. They were not let in."},
 	"event.join_refused": Count{"The relay refused the invite from %[2]s. Ask for a new one.", "The relay refused the invite from %[2]s. Ask for a new one."},

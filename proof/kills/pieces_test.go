@@ -43,7 +43,8 @@ func TestReceiverKilledBehindEveryPiece(t *testing.T) {
 }
 
 // waiting is how many messages are new when a client that will die begins to receive.
-// A killed client runs on for a moment: in it one message's commit can end, five can't.
+// A killed client runs on for a moment, in which a small commit can end. With more ACKs
+// before it, as the planted bug sends them, the signal mostly comes first.
 const waiting = 5
 
 func behindEveryPiece(dir, file, relay string) (killed int, err error) {
