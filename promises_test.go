@@ -96,6 +96,38 @@ func beginAnew(t *testing.T, k, g *client.Profile) {
 	}
 }
 
+// However much waits for the newer profile, an old one says at once that it is old; and
+// what is done to the contact on it takes nothing away from the newer.
+func TestRestoredProfileLeavesWhatWaits(t *testing.T) {
+	_, k, g, dir := pair(t)
+	send(t, g, "Mina", "zero")
+	wantTextsOf(t, k, "zero")
+	old := copyFolder(t, dir)
+	send(t, g, "Mina", "one")
+	wantTextsOf(t, k, "one")
+	var want []string
+	for n := range 20 { // more than may be unacknowledged
+		want = append(want, strings.Repeat("x", n+1))
+		send(t, k, "K7", want[n])
+	}
+
+	restored := open(t, old)
+	if _, err := restored.Receive(t.Context(), client.ReceiveOptions{}, nil); !errors.Is(err, client.ErrStopped) {
+		t.Fatal(err)
+	}
+	all, err := restored.Status()
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	if st, err := restored.Cancel(t.Context(), all[0].ID); err != nil || st.State != client.StateOnRelay {
+		t.Fatalf("%s, %v: nothing is sent in a stopped session, so nothing is taken back", st.State, err)
+	}
+	if err := restored.Remove(t.Context(), "Mina"); err != nil {
+		t.Fatal(err)
+	}
+	wantTextsOf(t, g, want...)
+}
+
 // What waits in a replaced session's queue for the newer profile stops that session. It
 // is said, by whichever command meets it, and left to the newer profile.
 func TestReplacedSessionStops(t *testing.T) {

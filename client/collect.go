@@ -143,9 +143,13 @@ func (w *work) inviteWord(c *contact, receiver protocol.ID, st protocol.InviteSt
 	}
 }
 
+// waiting is how much can still come. A queue of which as much was left as may be
+// unacknowledged, as a stopped session's, gives no more.
 func (v *visit) waiting() (n int) {
 	for _, q := range v.handles {
-		n += max(0, q.waiting)
+		if q.held < int(v.conn.hello.Limits.Window) {
+			n += max(0, q.waiting)
+		}
 	}
 	return n
 }

@@ -160,7 +160,7 @@ func (p *Profile) Accept(label string) error {
 }
 
 // adopt makes s the contact's session. Whoever had one before must be accepted or
-// checked again; their old queue is read until it is empty.
+// checked again; their old queue is read until it is empty, unless its session has stopped.
 func (c *contact) adopt(w *work, s *session) error {
 	if old := c.Session; old != nil {
 		c.MustAccept, c.Checked = true, false
@@ -197,7 +197,11 @@ func (w *work) forget(c *contact) error {
 		}
 	}
 	for _, s := range sessions {
-		if err := w.dropSession(s); err != nil {
+		drop := w.dropSession
+		if s.Stopped {
+			drop = w.leaveSession
+		}
+		if err := drop(s); err != nil {
 			return err
 		}
 	}

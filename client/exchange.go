@@ -51,8 +51,8 @@ func (p *Profile) overhear(r Report) {
 	p.overheard.merge(&r)
 }
 
-// Overheard returns, once, the events that came up in Send, Cancel, RevokeInvite and
-// Remove.
+// Overheard returns, once, the events that came up in Send, Cancel, Join, RevokeInvite
+// and Remove.
 func (p *Profile) Overheard() []Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -231,7 +231,8 @@ func (v *visit) deleteQueues(ctx context.Context) error {
 	return nil
 }
 
-// retireOld ends the replaced sessions whose queues are empty, and those that stopped.
+// retireOld ends the replaced sessions whose queues are empty and that have nothing to
+// send any more, and those that stopped.
 func (v *visit) retireOld() error {
 	empty := map[protocol.ID]bool{}
 	for _, q := range v.handles {
@@ -242,6 +243,10 @@ func (v *visit) retireOld() error {
 		if err != nil {
 			return err
 		}
+		busy := map[id]bool{}
+		if err := w.eachQueued(func(o *op) { busy[o.Session] = true }); err != nil {
+			return err
+		}
 		for _, c := range contacts {
 			var kept []*session
 			for _, s := range c.Old {
@@ -249,7 +254,7 @@ func (v *visit) retireOld() error {
 				switch {
 				case s.Stopped:
 					err = w.leaveSession(s)
-				case empty[s.In.Receiver]:
+				case empty[s.In.Receiver] && !busy[s.ID]:
 					err = w.dropSession(s)
 				default:
 					kept = append(kept, s)
@@ -265,13 +270,16 @@ func (v *visit) retireOld() error {
 }
 
 func (p *Profile) countQueued(report *Report) error {
-	return p.view(func(w *work) error {
-		return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
-			if o.Until.IsZero() && w.now.Before(o.Deadline) {
-				report.Queued++
-			}
-			return nil
-		})
+	return p.view(func(w *work) error { return w.eachQueued(func(*op) { report.Queued++ }) })
+}
+
+// eachQueued passes on what is not out yet and whose time is not over.
+func (w *work) eachQueued(f func(*op)) error {
+	return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+		if o.Until.IsZero() && w.now.Before(o.Deadline) {
+			f(o)
+		}
+		return nil
 	})
 }
 

@@ -727,7 +727,7 @@ func (sc *scene) check() {
 		switch e.Kind {
 		case EventLost:
 			told += e.Count
-		case EventStopped, EventForked, EventOtherGuest:
+		case EventStopped, EventNewerCopy, EventForked, EventOtherGuest:
 			sc.wrong("%s is told %q, of honest people", e.Contact, e.Kind)
 		}
 	}

@@ -255,7 +255,7 @@ func (s *folk) receive(p *wirePerson) {
 	}
 	s.accept(p)
 	for _, e := range r.Events {
-		if e.Kind == EventStopped || e.Kind == EventForked || e.Kind == EventOtherGuest {
+		if e.Kind == EventStopped || e.Kind == EventNewerCopy || e.Kind == EventForked || e.Kind == EventOtherGuest {
 			s.wrong("%s is told %q of %s, and everybody is honest", p.name, e.Kind, e.Contact)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,11 +48,17 @@ func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label str
 	if err := p.makeFlight(ctx, c, *who); err != nil {
 		return Contact{}, p.abandon(*who, err)
 	}
-	v := newVisit(p, c, inv.Relay, new(Report))
+	var out Contact
+	var report Report
+	defer func() {
+		own := Event{out.Label, EventJoined, 1} // is what is returned
+		report.Events = slices.DeleteFunc(report.Events, func(e Event) bool { return e == own })
+		p.overhear(report)
+	}()
+	v := newVisit(p, c, inv.Relay, &report)
 	if err := v.flush(ctx); err != nil {
 		return Contact{}, err
 	}
-	var out Contact
 	err = p.view(func(w *work) error {
 		c, err := w.contact(*who)
 		switch {

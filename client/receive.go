@@ -159,7 +159,7 @@ func (p *Profile) stopped(who id, r *Report) error {
 }
 
 // Remove ends a contact: the session, the messages and their keys. Their queue is
-// deleted at the relay as soon as it can be reached.
+// deleted at the relay as soon as it can be reached, unless the session has stopped.
 func (p *Profile) Remove(ctx context.Context, label string) error {
 	err := p.change(label, func(w *work, c *contact) error { return w.forget(c) })
 	if err != nil {

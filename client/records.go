@@ -67,7 +67,7 @@ type contact struct {
 	Checked      bool
 	MustAccept   bool
 	Session      *session   `json:",omitempty"`
-	Old          []*session `json:",omitempty"` // replaced: read until empty, then deleted at the relay
+	Old          []*session `json:",omitempty"` // replaced: read until empty, then deleted at the relay; left alone if stopped
 	Invites      []*invite  `json:",omitempty"`
 	Join         *joining   `json:",omitempty"`
 	Next         uint64     // number of the next row

@@ -231,6 +231,12 @@ func (w *work) cancel(u uuid.UUID) error {
 		return nil
 	}
 	s := c.findSession(r.Session)
+	if s != nil && s.Stopped {
+		s = nil // nothing more is sent in it
+	}
+	if s == nil && r.State != StateQueued {
+		return nil // there is no way to take it back
+	}
 	for _, part := range r.Sent {
 		o, err := getRecord[op](w, tableOutbox, part.Op[:])
 		if err != nil {
@@ -246,6 +252,12 @@ func (w *work) cancel(u uuid.UUID) error {
 				s.owe(w, c, r)
 			}
 			s.Notice = max(s.Notice, o.Notice)
+		}
+		if s == nil {
+			if err := w.tx.Delete(tableOutbox, o.ID[:]); err != nil {
+				return err
+			}
+			continue
 		}
 		o.Cancel, o.Envelope, o.Until, o.Retry, o.Code = true, nil, time.Time{}, time.Time{}, 0
 		o.Receipts, o.Notice = nil, 0

@@ -90,7 +90,7 @@ const shownAtFirst = 10
 // is new, /q ends it. What comes meanwhile announces itself with a fixed line.
 func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, label string) error {
 	var report client.Report
-	defer func() { a.events(report.Events) }() // once the screen is left
+	defer func() { a.events(merged(report.Events, p.Overheard())) }() // once the screen is left
 	if s := a.screen(); s != nil {
 		a.enter(s)
 		defer s.leave()
@@ -147,6 +147,16 @@ func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, labe
 		failed = nil // it is about somebody else, whom the events name
 	}
 	return errors.Join(err, failed)
+}
+
+// merged are the events of both. That a profile is older is true once.
+func merged(events, more []client.Event) []client.Event {
+	for _, e := range more {
+		if e.Kind != client.EventStopped || !slices.Contains(events, e) {
+			events = append(events, e)
+		}
+	}
+	return events
 }
 
 func (a *app) talk(ctx context.Context, t *terminal, p *client.Profile, label string, show func([]client.Message) error) error {

@@ -93,6 +93,7 @@ func (p *person) settleDown() {
 	if err != nil && !p.restored() {
 		p.t.fail("%s receives in calm: %v", p.name, err)
 	}
+	p.noNewerCopy(report)
 	if err == nil || errors.Is(err, client.ErrStopped) {
 		p.t.got(p, began)
 	}

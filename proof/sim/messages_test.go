@@ -107,6 +107,13 @@ func (p *person) find(label, body string) (id uuid.UUID) {
 	return id
 }
 
+// noNewerCopy: who goes on with the newest profile is not told of a newer one.
+func (p *person) noNewerCopy(r client.Report) {
+	if !p.restored() && slices.ContainsFunc(r.Events, func(e client.Event) bool { return e.Kind == client.EventNewerCopy }) {
+		p.t.fail("%s is told of a newer copy: %v", p.name, r.Events)
+	}
+}
+
 func (p *person) receive(o client.ReceiveOptions) {
 	began := time.Now()
 	var report client.Report
@@ -117,6 +124,7 @@ func (p *person) receive(o client.ReceiveOptions) {
 	p.t.note(p.name, "receives %d, queued %d: %v", report.Received, report.Queued, kind(err))
 	p.t.count("receive")
 	p.expect("receive", err)
+	p.noNewerCopy(report)
 	if (err == nil || errors.Is(err, client.ErrStopped)) && o.Wait == 0 { // stopped with one, whole with others
 		p.t.got(p, began)
 	}
