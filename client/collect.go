@@ -23,6 +23,7 @@ type subscribed struct {
 	key      [32]byte
 	waiting  int // at the relay, as far as is known; not yet taken
 	held     int // taken, but left at the relay
+	stopped  bool
 }
 
 // readable returns the queues at this relay that the profile reads and this visit
@@ -62,6 +63,13 @@ func (c *contact) readable(now time.Time) []inQueue {
 		}
 	}
 	return out
+}
+
+// hasStopped tells whether the session that is read from this queue has stopped.
+func (c *contact) hasStopped(receiver protocol.ID) bool {
+	return slices.ContainsFunc(append(slices.Clone(c.Old), c.Session), func(s *session) bool {
+		return s != nil && s.Stopped && s.In.Receiver == receiver
+	})
 }
 
 // subscribe asks for queues, and notes what the relay says of each.
@@ -143,11 +151,11 @@ func (w *work) inviteWord(c *contact, receiver protocol.ID, st protocol.InviteSt
 	}
 }
 
-// waiting is how much can still come. A queue of which as much was left as may be
-// unacknowledged, as a stopped session's, gives no more.
+// waiting is how much is still to come. What waits for a stopped session is not for
+// this profile.
 func (v *visit) waiting() (n int) {
 	for _, q := range v.handles {
-		if q.held < int(v.conn.hello.Limits.Window) {
+		if !q.stopped {
 			n += max(0, q.waiting)
 		}
 	}
@@ -223,7 +231,9 @@ func (v *visit) collect(ctx context.Context, follow func() error) error {
 			// Another process on this profile may have taken the rest.
 			queues := make([]*subscribed, 0, len(v.handles))
 			for _, handle := range slices.Sorted(maps.Keys(v.handles)) {
-				queues = append(queues, v.handles[handle])
+				if q := v.handles[handle]; !q.stopped {
+					queues = append(queues, q)
+				}
 			}
 			if err := v.subscribe(ctx, queues); err != nil {
 				return err
@@ -270,6 +280,11 @@ func (v *visit) takeBatch(m *protocol.Msg) error {
 				acks[m.Handle] = append(acks[m.Handle], m.Sequence)
 			} else {
 				q.held++
+				c, err := w.contact(q.who)
+				if err != nil {
+					return err
+				}
+				q.stopped = c != nil && c.hasStopped(q.receiver)
 			}
 		}
 		return nil
