@@ -21,9 +21,9 @@ type subscribed struct {
 	who      id
 	receiver protocol.ID
 	key      [32]byte
-	waiting  int // at the relay, as far as is known; not yet taken
-	held     int // taken, but left at the relay
-	stopped  bool
+	waiting  int  // at the relay, as far as is known; not yet taken
+	held     int  // taken, but left at the relay
+	stopped  bool // its session has, or the contact is gone
 }
 
 // readable returns the queues at this relay that the profile reads and this visit
@@ -284,7 +284,7 @@ func (v *visit) takeBatch(m *protocol.Msg) error {
 				if err != nil {
 					return err
 				}
-				q.stopped = c != nil && c.hasStopped(q.receiver)
+				q.stopped = q.stopped || c == nil || c.hasStopped(q.receiver)
 			}
 		}
 		return nil

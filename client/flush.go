@@ -52,7 +52,7 @@ func (v *visit) due() ([]*outgoing, error) {
 				return err
 			}
 			s := c.findSession(o.Session)
-			if s == nil || s.Stopped || s.Out.Relay.Fingerprint != v.relay.Fingerprint {
+			if s == nil || s.Stopped && !o.Cancel || s.Out.Relay.Fingerprint != v.relay.Fingerprint {
 				return nil
 			}
 			if p, waits := o.waits(w.now); waits {

@@ -48,17 +48,26 @@ func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label str
 	if err := p.makeFlight(ctx, c, *who); err != nil {
 		return Contact{}, p.abandon(*who, err)
 	}
-	var out Contact
+	var own string
+	if err := p.view(func(w *work) error {
+		c, err := w.contact(*who)
+		if c != nil {
+			own = c.Label
+		}
+		return err
+	}); err != nil {
+		return Contact{}, err
+	}
 	var report Report
-	defer func() {
-		own := Event{out.Label, EventJoined, 1} // is what is returned
-		report.Events = slices.DeleteFunc(report.Events, func(e Event) bool { return e == own })
+	defer func() { // but for what is returned
+		report.Events = slices.DeleteFunc(report.Events, func(e Event) bool { return e.Contact == own && (e.Kind == EventJoined || e.Kind == EventRefused) })
 		p.overhear(report)
 	}()
 	v := newVisit(p, c, inv.Relay, &report)
 	if err := v.flush(ctx); err != nil {
 		return Contact{}, err
 	}
+	var out Contact
 	err = p.view(func(w *work) error {
 		c, err := w.contact(*who)
 		switch {

@@ -231,11 +231,8 @@ func (w *work) cancel(u uuid.UUID) error {
 		return nil
 	}
 	s := c.findSession(r.Session)
-	if s != nil && s.Stopped {
-		s = nil // nothing more is sent in it
-	}
 	if s == nil && r.State != StateQueued {
-		return nil // there is no way to take it back
+		return nil // its session is gone, and with it the way to take it back
 	}
 	for _, part := range r.Sent {
 		o, err := getRecord[op](w, tableOutbox, part.Op[:])
