@@ -51,16 +51,24 @@ func open(t *testing.T, dir string) *client.Profile {
 	return p
 }
 
+// outdated is a pair with an old copy of the guest's profile: since it was made the
+// host has received a text, and these wait for the guest.
+func outdated(t *testing.T, waiting ...string) (k, g, old *client.Profile) {
+	t.Helper()
+	_, k, g, dir := pair(t)
+	made := copyFolder(t, dir)
+	send(t, g, "Mina", "one")
+	wantTextsOf(t, k, "one")
+	for _, text := range waiting {
+		send(t, k, "K7", text)
+	}
+	return k, g, open(t, made)
+}
+
 // A restored profile has sent less than its contact has received. It must stop,
 // and leave what waits to the newer one.
 func TestRestoredProfileStops(t *testing.T) {
-	_, k, g, dir := pair(t)
-	old := copyFolder(t, dir)
-	send(t, g, "Mina", "one")
-	wantTextsOf(t, k, "one")
-	send(t, k, "K7", "two")
-
-	restored := open(t, old)
+	k, g, restored := outdated(t, "two")
 	for range 2 { // it is said each time: who did not read it would wait for ever
 		report, err := restored.Receive(t.Context(), client.ReceiveOptions{}, func([]client.Message) error {
 			t.Error("the old profile shows something")
@@ -99,17 +107,11 @@ func beginAnew(t *testing.T, k, g *client.Profile) {
 // However much waits for the newer profile, an old one says at once that it is old; and
 // what is done to the contact on it takes nothing away from the newer.
 func TestRestoredProfileLeavesWhatWaits(t *testing.T) {
-	_, k, g, dir := pair(t)
-	old := copyFolder(t, dir)
-	send(t, g, "Mina", "one")
-	wantTextsOf(t, k, "one")
 	var want []string
 	for n := range 20 { // more than may be unacknowledged
 		want = append(want, strings.Repeat("x", n+1))
-		send(t, k, "K7", want[n])
 	}
-
-	restored := open(t, old)
+	_, g, restored := outdated(t, want...)
 	if _, err := restored.Receive(t.Context(), client.ReceiveOptions{}, nil); !errors.Is(err, client.ErrStopped) {
 		t.Fatal(err)
 	}
@@ -135,13 +137,7 @@ func TestNotCancelledWithoutASession(t *testing.T) {
 // What waits in a replaced session's queue for the newer profile stops that session. It
 // is said, by whichever command meets it, and left to the newer profile.
 func TestReplacedSessionStops(t *testing.T) {
-	_, k, g, dir := pair(t)
-	old := copyFolder(t, dir)
-	send(t, g, "Mina", "one")
-	wantTextsOf(t, k, "one")
-	send(t, k, "K7", "two")
-
-	restored := open(t, old)
+	k, g, restored := outdated(t, "two")
 	beginAnew(t, k, restored)
 	send(t, restored, "Mina", "three")
 	if got, want := restored.Overheard(), []client.Event{{Contact: "Mina", Kind: client.EventNewerCopy, Count: 1}}; !slices.Equal(got, want) {
