@@ -63,7 +63,7 @@ func TestRestoredAndCopied(t *testing.T) {
 	if err := os.Mkdir(base, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	town, err := people.MakeTown(base, file, filepath.Join(dir, "kin-relay"), 1, nil)
+	town, err := people.MakeTown(base, file, filepath.Join(dir, "kin-relay"), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

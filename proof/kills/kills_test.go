@@ -123,7 +123,7 @@ func (c *chaos) fail(err error) {
 }
 
 func (c *chaos) run(dir, file, relay string) (err error) {
-	if c.town, err = people.MakeTown(dir, file, relay, guests, nil); err != nil {
+	if c.town, err = people.MakeTown(dir, file, relay, guests); err != nil {
 		return err
 	}
 	defer c.town.Close()

@@ -38,17 +38,25 @@ func Main() {
 		os.Exit(1)
 	}
 	c := NewClient(p, log, b.Name, b.Actor)
+	network := p.Dial
 	for in.Scan() {
 		var o Order
 		if err := json.Unmarshal(in.Bytes(), &o); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		line, _ := json.Marshal(c.Do(o))
-		os.Stdout.Write(append(line, '\n'))
+		if p.Dial = network; o.Pieces > 0 {
+			p.Dial = behind(o.Pieces, network, func() { answer(Answer{Stopped: true}) })
+		}
+		answer(c.Do(o))
 	}
 	p.Close()
 	os.Exit(0)
+}
+
+func answer(a Answer) {
+	line, _ := json.Marshal(a)
+	os.Stdout.Write(append(line, '\n'))
 }
 
 // Client acts for a profile, and writes down what it does and sees.

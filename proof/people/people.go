@@ -35,14 +35,16 @@ type Order struct {
 	Urgent bool
 	Queue  bool // send: into the outbox alone
 	Millis int  // follow, sync: how long at most
+	Pieces int  // that may be written to the network; behind the last the client stops for good. 0: any
 }
 
 // Answer is what came of it.
 type Answer struct {
-	Err    string // why it did not, if it did not: no relay, a refusal, a stop
-	Shown  int
-	Queued int // texts that are not out yet
-	Fault  string
+	Err     string // why it did not, if it did not: no relay, a refusal, a stop
+	Shown   int
+	Queued  int // texts that are not out yet
+	Fault   string
+	Stopped bool // behind the last of Order.Pieces: now it can only be killed
 }
 
 // begin is what a client needs to know.

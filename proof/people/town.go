@@ -48,7 +48,6 @@ func Checker(program string, files ...string) (words string, ok bool, err error)
 // Relay is a real kin-relay, in the same place whenever it runs.
 type Relay struct {
 	program, dir, listen string
-	front                string // where clients are told that it is; "": where it listens
 	log                  *history.Log
 	errors               *os.File
 
@@ -67,14 +66,13 @@ func loopback() string {
 	return fmt.Sprintf("127.%d.%d.%d", 64+rand.IntN(128), rand.IntN(256), 1+rand.IntN(254))
 }
 
-// StartRelay starts the program kin-relay with its data in dir. front is the address of
-// a proxy to which clients are sent, "" for none.
-func StartRelay(log *history.Log, program, dir, front string) (*Relay, error) {
+// StartRelay starts the program kin-relay with its data in dir.
+func StartRelay(log *history.Log, program, dir string) (*Relay, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort(loopback(), "0"))
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{program: program, dir: dir, listen: l.Addr().String(), front: front, log: log}
+	r := &Relay{program: program, dir: dir, listen: l.Addr().String(), log: log}
 	l.Close()
 	if r.errors, err = os.Create(dir + ".log"); err != nil {
 		return nil, err
@@ -87,11 +85,7 @@ func (r *Relay) Start() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.log.Write(history.Event{Kind: history.Start, Actor: "relay"})
-	args := []string{"serve", "--data", r.dir, "--listen", r.listen}
-	if r.front != "" {
-		args = append(args, "--url", "ws://"+r.front)
-	}
-	c := exec.Command(r.program, args...)
+	c := exec.Command(r.program, "serve", "--data", r.dir, "--listen", r.listen)
 	c.Stderr = r.errors
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -161,9 +155,8 @@ type Folder struct {
 const Caseworker = "K"
 
 // MakeTown makes one in dir, with its history in file. Everybody has compared the
-// digits, so that receipts go out within the minute. A proxy, if there is one, is told
-// where the relay listens before anybody connects.
-func MakeTown(dir, file, relayProgram string, guests int, proxy *Proxy) (t *Town, err error) {
+// digits, so that receipts go out within the minute.
+func MakeTown(dir, file, relayProgram string, guests int) (t *Town, err error) {
 	t = &Town{File: file, Profiles: map[string]*Folder{}}
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -171,10 +164,9 @@ func MakeTown(dir, file, relayProgram string, guests int, proxy *Proxy) (t *Town
 	if t.Log, err = history.Append(file); err != nil {
 		return nil, err
 	}
-	if t.Relay, err = StartRelay(t.Log, relayProgram, filepath.Join(dir, "relay"), proxy.address()); err != nil {
+	if t.Relay, err = StartRelay(t.Log, relayProgram, filepath.Join(dir, "relay")); err != nil {
 		return nil, err
 	}
-	proxy.forwardTo(t.Relay.listen)
 	if err := t.settle(dir, guests); err != nil {
 		t.Close()
 		return nil, err

@@ -71,7 +71,7 @@ func TestTwoClientsOnOneProfile(t *testing.T) {
 
 // race runs some races in one town.
 func race(r *rand.Rand, dir, file, relay string, want int) (err error) {
-	town, err := people.MakeTown(dir, file, relay, 1, nil)
+	town, err := people.MakeTown(dir, file, relay, 1)
 	if err != nil {
 		return err
 	}
