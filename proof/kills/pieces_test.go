@@ -65,8 +65,8 @@ func behindEveryPiece(dir, file, relay string) (killed int, err error) {
 				return killed, err
 			}
 		}
-		a, err := g.Do(people.Order{Act: "receive", Pieces: n})
-		if err != nil {
+		var a people.Answer
+		if a, err = g.Do(people.Order{Act: "receive", Pieces: n}); err != nil {
 			return killed, err
 		}
 		if !a.Stopped { // there are fewer pieces
