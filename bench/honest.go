@@ -58,6 +58,7 @@ type sample struct {
 type correspondents struct {
 	*pair
 	number uint64
+	visits bool           // the sender comes and goes
 	sent   sync.Map       // command's number: number of its message
 	due    []atomic.Int64 // by message, in a ring
 	last   uint64         // that arrived
@@ -73,7 +74,7 @@ func newHonest(a gauge.Announced, pairs, visitors int) (*honest, error) {
 		if err != nil {
 			return err
 		}
-		h.pairs[i] = &correspondents{pair: p.(*pair), number: uint64(i), due: make([]atomic.Int64, ring)}
+		h.pairs[i] = &correspondents{pair: p.(*pair), number: uint64(i), visits: i >= pairs, due: make([]atomic.Int64, ring)}
 		return nil
 	})
 	if err != nil {
@@ -162,13 +163,20 @@ func (h *honest) answer(p *correspondents, f protocol.Frame) error {
 	return err
 }
 
+// time notes how long a message took on connections that stand: what a visitor waits for
+// is timed as a visit. h.mu is held.
+func (p *correspondents) time(h *honest, what int, due time.Time) {
+	if !p.visits {
+		h.times[what] = append(h.times[what], sample{due, time.Since(due)})
+	}
+}
+
 func (h *honest) accept(p *correspondents, n uint64) {
 	due := time.Unix(0, p.due[n%ring].Load())
-	took := sample{due, time.Since(due)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.accepted++
-	h.times[putOK] = append(h.times[putOK], took)
+	p.time(h, putOK, due)
 	if at := [2]uint64{p.number, n}; h.arrived[at] {
 		delete(h.arrived, at)
 	} else {
@@ -190,10 +198,9 @@ func (h *honest) receive(p *correspondents) {
 func (h *honest) arrive(p *correspondents, envelope []byte) {
 	n := binary.BigEndian.Uint64(envelope[8:])
 	due := time.Unix(0, p.due[n%ring].Load())
-	took := sample{due, time.Since(due)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.times[putMSG] = append(h.times[putMSG], took)
+	p.time(h, putMSG, due)
 	at := [2]uint64{p.number, n}
 	switch {
 	case !slices.Equal(envelope, p.envelope(n)):
@@ -215,7 +222,7 @@ func (h *honest) visitor(p *correspondents) {
 	h.every(time.Second, func(n uint64, due time.Time) error {
 		p.due[n%ring].Store(due.UnixNano())
 		h.count(&h.visits)
-		for h.visit(p, n, due) != nil { // kin send tries for ten seconds
+		for h.visit(p, n, due) != nil {
 			h.mu.Lock()
 			h.again[[2]uint64{p.number, n}]++
 			h.mu.Unlock()
