@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,7 +81,8 @@ type Relay struct {
 	opened   time.Time
 	upgrader websocket.Upgrader
 	stop     chan struct{}
-	links    chan struct{}  // taken while a link's keys are worked out
+	door     turns          // of strangers, at their link's keys
+	much     turns          // of those who have sent more, at their next message
 	chunks   chan struct{}  // taken while a chunk's frame comes in
 	work     sync.WaitGroup // sessions, writers and the sweeper
 	lot      lot
@@ -126,7 +126,7 @@ func Open(cfg Config) (*Relay, error) {
 		return nil, fmt.Errorf("a longest life of %v is less than an epoch of %v", cfg.MaxTTL, cfg.Epoch)
 	}
 	longest := protocol.TTLClasses[len(protocol.TTLClasses)-1]
-	r := &Relay{cfg: cfg, opened: time.Now(), mostWait: maxWaiting, stop: make(chan struct{}), links: make(chan struct{}, (runtime.GOMAXPROCS(0)+1)/2), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
+	r := &Relay{cfg: cfg, opened: time.Now(), mostWait: maxWaiting, stop: make(chan struct{}), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
 	r.limits = protocol.Limits{Epoch: cfg.Epoch, MaxTTL: uint16(min(epochs, time.Duration(longest))), Durable: !cfg.KeysInRAM, Window: protocol.Window}
 	r.upgrader = websocket.Upgrader{
 		Subprotocols: []string{protocol.Subprotocol}, HandshakeTimeout: linkWait, // it reads through onWire's buffer
@@ -150,6 +150,9 @@ func setDefault[T comparable](v *T, d T) {
 }
 
 func (r *Relay) openData() (err error) {
+	if err := errors.Join(r.door.open(), r.much.open()); err != nil {
+		return err
+	}
 	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {
 		return err
 	}
@@ -174,7 +177,7 @@ func (r *Relay) openData() (err error) {
 }
 
 func (r *Relay) closeData() error {
-	var errs []error
+	errs := []error{r.door.close(), r.much.close()}
 	if r.spool != nil {
 		errs = append(errs, r.spool.Close())
 	}

@@ -6,10 +6,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"runtime"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -80,12 +81,18 @@ func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
 }
 
 // run is the reader.
-func (s *session) run() { s.goOn(s.begin()) }
+func (s *session) run() {
+	err := s.begin()
+	if err == nil && s.wire.more() {
+		err = s.message() // most have one thing to say
+	}
+	s.goOn(err)
+}
 
 // goOn carries out what is here, and then waits for more, or ends the session.
 func (s *session) goOn(err error) {
 	for err == nil && s.wire.more() {
-		runtime.Gosched() // who sends much has no more turns than others
+		s.relay.much.wait()
 		err = s.message()
 	}
 	if err == nil {
@@ -146,11 +153,16 @@ func (s *session) hangUp() {
 		s.wire.hangUp()
 		return
 	}
+	s.socket().Close() // TLS would say goodbye, for which it could have to wait
+}
+
+// socket is the connection below TLS.
+func (s *session) socket() net.Conn {
 	c := s.ws.NetConn()
 	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn() // says no goodbye, for which it could have to wait
+		c = t.NetConn()
 	}
-	c.Close()
+	return c
 }
 
 // end frees everybody who waits for this session.
@@ -196,9 +208,8 @@ func (s *session) begin() error {
 	if s.minute, err = s.relay.current(); err != nil {
 		return err
 	}
-	s.relay.links <- struct{}{}
+	s.atDoor()
 	hello, re, err := s.relay.hello(s.minute)
-	<-s.relay.links
 	if err != nil {
 		return err
 	}
@@ -222,6 +233,13 @@ func (s *session) begin() error {
 	s.mu.Unlock()
 	s.free, s.idle = rate.NewLimiter(freeRate, freeBurst), rate.NewLimiter(freeRate, idleBurst)
 	return s.frames(r)
+}
+
+// atDoor waits for a turn at what a link costs, which is much.
+func (s *session) atDoor() {
+	if _, ok := s.socket().(syscall.Conn); ok { // in a simulation there is nothing to poll
+		s.relay.door.wait()
+	}
 }
 
 func pingAfter() time.Duration { return pingEvery - pingSpread/2 + random.Below(pingSpread) }
@@ -257,9 +275,8 @@ func (s *session) accept(r io.Reader, hello []byte, re *ecdh.PrivateKey) error {
 	if _, err := io.ReadFull(r, answer); err != nil {
 		return err
 	}
-	s.relay.links <- struct{}{}
+	s.atDoor()
 	link, err := protocol.Accept(hello, s.relay.store.static, re, s.minute.ek.dk, answer)
-	<-s.relay.links
 	if err != nil {
 		return err
 	}
