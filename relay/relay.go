@@ -25,6 +25,7 @@ import (
 
 	"kin/internal/disk"
 	"kin/internal/slots"
+	"kin/internal/turns"
 	"kin/protocol"
 	"kin/relay/spool"
 )
@@ -81,8 +82,8 @@ type Relay struct {
 	opened   time.Time
 	upgrader websocket.Upgrader
 	stop     chan struct{}
-	door     turns          // of strangers, at their link's keys
-	much     turns          // of those who have sent more, at their next message
+	door     *turns.Turns   // of strangers, at their link's keys
+	much     *turns.Turns   // of those who have sent more, at their next message
 	chunks   chan struct{}  // taken while a chunk's frame comes in
 	work     sync.WaitGroup // sessions, writers and the sweeper
 	lot      lot
@@ -150,7 +151,10 @@ func setDefault[T comparable](v *T, d T) {
 }
 
 func (r *Relay) openData() (err error) {
-	if err := errors.Join(r.door.open(), r.much.open()); err != nil {
+	if r.door, err = turns.Open(); err != nil {
+		return err
+	}
+	if r.much, err = turns.Open(); err != nil {
 		return err
 	}
 	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {
@@ -177,7 +181,12 @@ func (r *Relay) openData() (err error) {
 }
 
 func (r *Relay) closeData() error {
-	errs := []error{r.door.close(), r.much.close()}
+	var errs []error
+	for _, t := range []*turns.Turns{r.door, r.much} {
+		if t != nil {
+			errs = append(errs, t.Close())
+		}
+	}
 	if r.spool != nil {
 		errs = append(errs, r.spool.Close())
 	}

@@ -92,7 +92,7 @@ func (s *session) run() {
 // goOn carries out what is here, and then waits for more, or ends the session.
 func (s *session) goOn(err error) {
 	for err == nil && s.wire.more() {
-		s.relay.much.wait()
+		s.relay.much.Wait()
 		err = s.message()
 	}
 	if err == nil {
@@ -238,7 +238,7 @@ func (s *session) begin() error {
 // atDoor waits for a turn at what a link costs, which is much.
 func (s *session) atDoor() {
 	if _, ok := s.socket().(syscall.Conn); ok { // in a simulation there is nothing to poll
-		s.relay.door.wait()
+		s.relay.door.Wait()
 	}
 }
 

@@ -5,8 +5,9 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"runtime"
 	"sync"
+
+	"kin/internal/turns"
 )
 
 // door counts the connections that are no websockets yet: the relay knows nothing of
@@ -51,11 +52,14 @@ func (d *door) forget(c net.Conn) {
 	}
 }
 
-// turns is a listener that lets those who are in have their turn before the next.
-type turns struct{ net.Listener }
+// inTurn is a listener that lets nobody in before those who are in were heard.
+type inTurn struct {
+	net.Listener
+	turns *turns.Turns
+}
 
 // Accept waits for the next connection.
-func (t turns) Accept() (net.Conn, error) {
-	runtime.Gosched()
-	return t.Listener.Accept()
+func (l inTurn) Accept() (net.Conn, error) {
+	l.turns.Wait()
+	return l.Listener.Accept()
 }

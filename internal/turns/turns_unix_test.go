@@ -1,6 +1,6 @@
 //go:build unix
 
-package relay
+package turns
 
 import (
 	"os"
@@ -14,11 +14,11 @@ import (
 // waiting for whom bytes are here.
 func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	var of turns
-	if err := of.open(); err != nil {
+	of, err := Open()
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer of.close()
+	defer of.Close()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 		}
 		n := 0
 		for ; heard.Load() == round; n++ {
-			of.wait()
+			of.Wait()
 		}
 		most = max(most, n)
 	}
@@ -52,11 +52,11 @@ func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 // TestTurnsAreInOrder: nobody is passed over.
 func TestTurnsAreInOrder(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // who starts first comes first
-	var of turns
-	if err := of.open(); err != nil {
+	of, err := Open()
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer of.close()
+	defer of.Close()
 	const people, times = 20, 50
 	came := make(chan int, people*times)
 	begin := make(chan struct{})
@@ -64,7 +64,7 @@ func TestTurnsAreInOrder(t *testing.T) {
 		go func() {
 			<-begin
 			for range times {
-				of.wait()
+				of.Wait()
 				came <- i
 			}
 		}()

@@ -1,0 +1,49 @@
+//go:build unix
+
+package turns
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// Turns lets one at a time through, in the order in which they came.
+type Turns struct {
+	line chan struct{} // the one who is next; the others wait to enter
+	r, w *os.File      // a pipe, on which the poller calls who is next
+	raw  syscall.RawConn
+}
+
+// Open makes its pipe.
+func Open() (*Turns, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	t := &Turns{line: make(chan struct{}, 1), r: r, w: w}
+	if t.raw, err = r.SyscallConn(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// Close ends turns for which nobody waits any more.
+func (t *Turns) Close() error { return errors.Join(t.r.Close(), t.w.Close()) }
+
+// Wait waits for a turn.
+func (t *Turns) Wait() {
+	t.line <- struct{}{}
+	defer func() { <-t.line }()
+	var b [1]byte
+	called := false
+	t.raw.Read(func(fd uintptr) bool {
+		if !called {
+			_, err := t.w.Write(b[:])
+			called = true
+			return err != nil // there is one that the poller has to find
+		}
+		_, err := syscall.Read(int(fd), b[:])
+		return err != syscall.EAGAIN
+	})
+}
