@@ -165,18 +165,19 @@ func (h *honest) answer(p *correspondents, f protocol.Frame) error {
 
 // time notes how long a message took on connections that stand: what a visitor waits for
 // is timed as a visit. h.mu is held.
-func (p *correspondents) time(h *honest, what int, due time.Time) {
+func (p *correspondents) time(h *honest, what int, took sample) {
 	if !p.visits {
-		h.times[what] = append(h.times[what], sample{due, time.Since(due)})
+		h.times[what] = append(h.times[what], took)
 	}
 }
 
 func (h *honest) accept(p *correspondents, n uint64) {
 	due := time.Unix(0, p.due[n%ring].Load())
+	took := sample{due, time.Since(due)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.accepted++
-	p.time(h, putOK, due)
+	p.time(h, putOK, took)
 	if at := [2]uint64{p.number, n}; h.arrived[at] {
 		delete(h.arrived, at)
 	} else {
@@ -198,9 +199,10 @@ func (h *honest) receive(p *correspondents) {
 func (h *honest) arrive(p *correspondents, envelope []byte) {
 	n := binary.BigEndian.Uint64(envelope[8:])
 	due := time.Unix(0, p.due[n%ring].Load())
+	took := sample{due, time.Since(due)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p.time(h, putMSG, due)
+	p.time(h, putMSG, took)
 	at := [2]uint64{p.number, n}
 	switch {
 	case !slices.Equal(envelope, p.envelope(n)):
@@ -222,7 +224,7 @@ func (h *honest) visitor(p *correspondents) {
 	h.every(time.Second, func(n uint64, due time.Time) error {
 		p.due[n%ring].Store(due.UnixNano())
 		h.count(&h.visits)
-		for h.visit(p, n, due) != nil {
+		for h.visit(p, n, due) != nil { // kin send tries for ten seconds
 			h.mu.Lock()
 			h.again[[2]uint64{p.number, n}]++
 			h.mu.Unlock()

@@ -147,14 +147,49 @@ func TestWhoMadeWayIsHeardNoMore(t *testing.T) {
 	if !made {
 		t.Fatal("it did not make way")
 	}
+	s.ended(one)
+	if one.number == 200 {
+		t.Fatal("all that it had sent was carried out")
+	}
+}
+
+// TestWhoMakesWayFreesItsPlaceAtOnce: its reader may be long in seeing that it is over.
+func TestWhoMakesWayFreesItsPlaceAtOnce(t *testing.T) {
+	s := newStand(t, nil)
+	ws, _, err := websocket.DefaultDialer.Dial(s.address.Hosts[0].URL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	if _, _, err := ws.ReadMessage(); err != nil { // the relay knows it now
+		t.Fatal(err)
+	}
+	s.relay.mu.Lock()
+	one := s.relay.unknown[stranger].Front().Value.(*session)
+	before := s.relay.unlinked
+	made := s.relay.unknown[stranger].makeWay()
+	after := s.relay.unlinked
+	s.relay.mu.Unlock()
+	if !made || before != 1 || after != 0 {
+		t.Errorf("made way: %v; %d without a link before, %d behind", made, before, after)
+	}
+	s.ended(one)
+	s.relay.mu.Lock()
+	defer s.relay.mu.Unlock()
+	if s.relay.unlinked != 0 {
+		t.Errorf("%d without a link when it has ended", s.relay.unlinked)
+	}
+}
+
+// ended waits for the end of a session.
+func (s *stand) ended(one *session) {
 	for ended := false; !ended; runtime.Gosched() {
 		one.mu.Lock()
 		ended = one.subs == nil
 		one.mu.Unlock()
 	}
-	if one.number == 200 {
-		t.Fatal("all that it had sent was carried out")
-	}
+	s.relay.mu.Lock() // which its last lines hold
+	defer s.relay.mu.Unlock()
 }
 
 // gone tells that the relay has closed a connection.
@@ -185,6 +220,9 @@ func TestWhoHoldsConnectionsKeepsNobodyOut(t *testing.T) {
 			t.Fatal("a stranger was not let in:", err)
 		}
 		t.Cleanup(func() { ws.Close() })
+		if _, _, err := ws.ReadMessage(); err != nil { // the relay knows it now
+			t.Fatal(err)
+		}
 		strangers = append(strangers, ws)
 	}
 	gone(t, strangers[0])

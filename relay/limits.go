@@ -101,9 +101,11 @@ func (r *Relay) admit(remote string) (prefix, bool) {
 func (r *Relay) linkUp(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.countDown(s.prefix)
 	s.minute.ek.release()
-	r.rank(s, loiterer)
+	if s.unlinked { // else it has made way
+		r.discount(s)
+		r.rank(s, loiterer)
+	}
 }
 
 // known notes that a session has shown the key of a queue.
@@ -132,6 +134,7 @@ func (u *unknown) makeWay() bool {
 	}
 	s := u.Remove(e).(*session)
 	s.at = nil
+	s.relay.discount(s) // its place is free, however long its reader takes to see that
 	delete(s.relay.sessions, s)
 	s.hangUp()
 	return true
@@ -148,12 +151,19 @@ func (r *Relay) rank(s *session, rank int) {
 	}
 }
 
-// dismiss notes the end of a connection.
-func (r *Relay) dismiss(p prefix, unlinked bool) {
+// dismiss notes that a connection which was admitted ended before it had a session.
+func (r *Relay) dismiss(p prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if unlinked {
-		r.countDown(p)
+	r.countDown(p)
+}
+
+// discount takes a session out of the count of those without a link, if it is there.
+// mu is held.
+func (r *Relay) discount(s *session) {
+	if s.unlinked {
+		s.unlinked = false
+		r.countDown(s.prefix)
 	}
 }
 

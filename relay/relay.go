@@ -220,14 +220,14 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	taken := &onWire{ResponseWriter: w}
 	ws, err := r.upgrader.Upgrade(taken, q, nil)
 	if err != nil {
-		r.dismiss(prefix, true)
+		r.dismiss(prefix)
 		return
 	}
 	s := newSession(r, ws, taken.wire, prefix)
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		r.dismiss(prefix, true)
+		r.dismiss(prefix)
 		ws.Close()
 		return
 	}

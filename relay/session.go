@@ -18,6 +18,7 @@ import (
 
 	"kin/internal/random"
 	"kin/internal/scrub"
+	"kin/internal/turns"
 	"kin/protocol"
 )
 
@@ -56,8 +57,9 @@ type session struct {
 	heard atomic.Int64 // the other side, by the relay's clock
 
 	// Guarded by Relay.mu.
-	rank int
-	at   *list.Element // among those of its rank; nil if it has made way or is proven
+	rank     int
+	at       *list.Element // among those of its rank; nil if it has made way or is proven
+	unlinked bool          // it counts among those without a link
 
 	mu      sync.Mutex // guards what follows
 	room    *sync.Cond
@@ -75,7 +77,7 @@ type proofKey struct {
 }
 
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
-	s := &session{relay: r, ws: ws, wire: w, prefix: p, subs: map[uint16]*subscription{}}
+	s := &session{relay: r, ws: ws, wire: w, prefix: p, unlinked: true, subs: map[uint16]*subscription{}}
 	s.room = sync.NewCond(&s.mu)
 	return s
 }
@@ -92,8 +94,12 @@ func (s *session) run() {
 // goOn carries out what is here, and then waits for more, or ends the session.
 func (s *session) goOn(err error) {
 	for err == nil && s.wire.more() {
-		s.relay.much.Wait()
-		err = s.message()
+		if err = s.turn(s.relay.much); err == nil {
+			err = s.message()
+		}
+	}
+	if err == nil && s.wire == nil {
+		err = s.turn(s.relay.much) // it can't tell whether more is here
 	}
 	if err == nil {
 		s.rest(s.relay.waiting.Load() >= s.relay.mostWait)
@@ -187,8 +193,8 @@ func (s *session) end() {
 	if !s.linked && s.minute != nil {
 		s.minute.ek.release()
 	}
+	s.relay.discount(s)
 	s.relay.mu.Unlock()
-	s.relay.dismiss(s.prefix, !s.linked)
 }
 
 // goAway tells the client that the relay stops.
@@ -208,7 +214,9 @@ func (s *session) begin() error {
 	if s.minute, err = s.relay.current(); err != nil {
 		return err
 	}
-	s.atDoor()
+	if err := s.turn(s.relay.door); err != nil {
+		return err
+	}
 	hello, re, err := s.relay.hello(s.minute)
 	if err != nil {
 		return err
@@ -235,11 +243,18 @@ func (s *session) begin() error {
 	return s.frames(r)
 }
 
-// atDoor waits for a turn at what a link costs, which is much.
-func (s *session) atDoor() {
-	if _, ok := s.socket().(syscall.Conn); ok { // in a simulation there is nothing to poll
-		s.relay.door.Wait()
+// turn waits for a turn. It is an error if the connection was hung up meanwhile.
+func (s *session) turn(at *turns.Turns) error {
+	if _, ok := s.socket().(syscall.Conn); !ok {
+		return nil // a simulation's, of which the poller knows nothing
 	}
+	at.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	return nil
 }
 
 func pingAfter() time.Duration { return pingEvery - pingSpread/2 + random.Below(pingSpread) }
@@ -275,7 +290,9 @@ func (s *session) accept(r io.Reader, hello []byte, re *ecdh.PrivateKey) error {
 	if _, err := io.ReadFull(r, answer); err != nil {
 		return err
 	}
-	s.atDoor()
+	if err := s.turn(s.relay.door); err != nil {
+		return err
+	}
 	link, err := protocol.Accept(hello, s.relay.store.static, re, s.minute.ek.dk, answer)
 	if err != nil {
 		return err

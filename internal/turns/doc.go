@@ -1,5 +1,6 @@
 // Package turns has those who always have something to do wait for those for whom
 // something has arrived. Go's poller, which finds what has, is asked when nothing can run,
 // and else every 10 ms; who waits for a turn gets it when the poller was asked. Yielding
-// (runtime.Gosched) alone is no help: who yields is found before the poller is asked.
+// (runtime.Gosched) alone is no help: who yields is found before the poller is asked. On
+// Windows a turn is no more than that.
 package turns

@@ -5,7 +5,9 @@ package turns
 import (
 	"errors"
 	"os"
+	"runtime"
 	"syscall"
+	"time"
 )
 
 // Turns lets one at a time through, in the order in which they came.
@@ -22,13 +24,16 @@ func Open() (*Turns, error) {
 		return nil, err
 	}
 	t := &Turns{line: make(chan struct{}, 1), r: r, w: w}
-	if t.raw, err = r.SyscallConn(); err != nil {
+	if err = r.SetReadDeadline(time.Time{}); err == nil { // else the poller does not watch it
+		t.raw, err = r.SyscallConn()
+	}
+	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-// Close ends turns for which nobody waits any more.
+// Close removes the pipe. Whoever waits goes on without a turn.
 func (t *Turns) Close() error { return errors.Join(t.r.Close(), t.w.Close()) }
 
 // Wait waits for a turn.
@@ -41,9 +46,10 @@ func (t *Turns) Wait() {
 		if !called {
 			_, err := t.w.Write(b[:])
 			called = true
-			return err != nil // there is one that the poller has to find
+			return err != nil // a byte for the poller to find
 		}
 		_, err := syscall.Read(int(fd), b[:])
 		return err != syscall.EAGAIN
 	})
+	runtime.Gosched() // what the poller found last runs first
 }

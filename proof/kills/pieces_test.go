@@ -39,6 +39,9 @@ func TestReceiverKilledBehindEveryPiece(t *testing.T) {
 	if !ok {
 		t.Fatal("the checker found violations")
 	}
+	if killed == 0 {
+		t.Fatal("nobody was killed")
+	}
 	t.Logf("%d kills, no violation", killed)
 }
 
@@ -68,6 +71,9 @@ func behindEveryPiece(dir, file, relay string) (killed int, err error) {
 		var a people.Answer
 		if a, err = g.Do(people.Order{Act: "receive", Pieces: n}); err != nil {
 			return killed, err
+		}
+		if a.Err != "" {
+			return killed, errors.New(a.Err)
 		}
 		if !a.Stopped { // there are fewer pieces
 			break
