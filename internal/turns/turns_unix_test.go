@@ -49,35 +49,3 @@ func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 		t.Errorf("half of the bytes waited for %d turns of somebody else, and more", n)
 	}
 }
-
-// TestTurnsAreInOrder: nobody is passed over.
-func TestTurnsAreInOrder(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // who starts first comes first
-	of, err := Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer of.Close()
-	const people, times = 20, 50
-	came := make(chan int, people*times)
-	begin := make(chan struct{})
-	for i := range people {
-		go func() {
-			<-begin
-			for range times {
-				of.Wait()
-				came <- i
-			}
-		}()
-	}
-	close(begin)
-	var rounds [times][]int
-	for i := range people * times {
-		rounds[i/people] = append(rounds[i/people], <-came)
-	}
-	for n, round := range rounds {
-		if slices.Sort(round); !slices.Equal(round, rounds[0]) || len(slices.Compact(round)) != people {
-			t.Fatalf("round %d: %v", n, round)
-		}
-	}
-}
