@@ -1,0 +1,165 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"kin/internal/scrub"
+	"kin/protocol"
+)
+
+// proofKey is what proofs under a queue's key are checked with.
+type proofKey struct {
+	of     [32]byte // the queue's key
+	shared protocol.ProofKey
+}
+
+// buffers of sealed frames, by class.
+var buffers = [3]sync.Pool{}
+
+// frames takes the frames of one websocket message.
+func (s *session) frames(r io.Reader) error {
+	scrub.Stack()
+	defer scrub.Stack()
+	for {
+		var class [1]byte
+		if _, err := io.ReadFull(r, class[:]); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := s.frame(r, class[0]); err != nil {
+			return err
+		}
+		if err := s.throttle(); err != nil {
+			return err
+		}
+		if !s.useful {
+			time.Sleep(s.idle.Reserve().Delay())
+		}
+	}
+}
+
+// frame reads and carries out one frame.
+func (s *session) frame(r io.Reader, class byte) error {
+	size, err := protocol.SealedSize(class)
+	if err != nil {
+		return err
+	}
+	if size > protocol.MessageFrame+16 { // one that is slow holds a lot of memory
+		s.relay.chunks <- struct{}{}
+		defer func() { <-s.relay.chunks }()
+		s.ws.SetReadDeadline(time.Now().Add(chunkWait))
+		defer s.ws.SetReadDeadline(time.Time{})
+	}
+	b, _ := buffers[class].Get().(*[]byte)
+	if b == nil {
+		fresh := make([]byte, size)
+		b = &fresh
+	}
+	defer func() { clear(*b); buffers[class].Put(b) }()
+	if _, err := io.ReadFull(r, *b); err != nil {
+		return err
+	}
+	f, err := s.link.Open(class, *b)
+	if err != nil {
+		return err
+	}
+	return s.command(f)
+}
+
+// command carries out one frame. An error ends the connection; a refusal is an
+// answer.
+func (s *session) command(f protocol.Frame) error {
+	s.useful = false
+	cmd, err := protocol.ParseCommand(f)
+	var unknown protocol.ErrUnknownType
+	if errors.As(err, &unknown) {
+		if err := s.count(unknown.Corr); err != nil {
+			return err
+		}
+		s.refuse(unknown.Corr, protocol.CodeNotBuilt, 0)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer forget(cmd)
+	switch c := cmd.(type) {
+	case *protocol.Ack:
+		s.ack(c)
+		return nil
+	case *protocol.Issue:
+		return s.numbered(c.Corr, true, func() { s.issue(c) })
+	case *protocol.New:
+		return s.numbered(c.Corr, true, func() { s.newQueue(c) })
+	case *protocol.Offer:
+		return s.numbered(c.Corr, true, func() { s.offer(c) })
+	case *protocol.Del:
+		return s.numbered(c.Corr, true, func() { s.del(c) })
+	case *protocol.Fetch:
+		return s.numbered(c.Corr, true, func() { s.fetch(c) })
+	case *protocol.First:
+		return s.numbered(c.Corr, true, func() { s.first(c) })
+	case *protocol.Put:
+		return s.numbered(c.Corr, false, func() { s.put(c) })
+	case *protocol.Cancel:
+		return s.numbered(c.Corr, false, func() { s.cancel(c) })
+	case *protocol.Sub:
+		return s.numbered(c.Corr, false, func() { s.sub(c) })
+	case *protocol.Unsub:
+		return s.numbered(c.Corr, false, func() { s.unsub(c) })
+	}
+	return protocol.ErrMalformed
+}
+
+// numbered checks a command's number, and the pace of what takes no queue's key.
+func (s *session) numbered(n protocol.Corr, paced bool, f func()) error {
+	if err := s.count(n); err != nil {
+		return err
+	}
+	if paced && !s.free.Allow() {
+		s.refuse(n, protocol.CodeSlowDown, 5*time.Second)
+		return nil
+	}
+	f()
+	return nil
+}
+
+// count checks that a command's number is above the last.
+func (s *session) count(n protocol.Corr) error {
+	if n.Number() <= s.number {
+		return protocol.ErrMalformed
+	}
+	s.number = n.Number()
+	return nil
+}
+
+// proved checks a command's proof under a queue's key.
+func (s *session) proved(key [32]byte, p protocol.Proof, n protocol.Corr, cmd protocol.Command) bool {
+	i := slices.IndexFunc(s.proofKeys, func(k proofKey) bool { return k.of == key })
+	if i < 0 {
+		pub, err := protocol.ParsePublicKey(key[:])
+		if err != nil {
+			return false
+		}
+		k, err := protocol.NewProofKey(s.minute.ra, pub)
+		if err != nil {
+			return false
+		}
+		if len(s.proofKeys) >= maxProofKeys {
+			s.proofKeys = s.proofKeys[:0]
+		}
+		i, s.proofKeys = len(s.proofKeys), append(s.proofKeys, proofKey{key, *k})
+	}
+	signed := cmd.SignedBytes()
+	ok := s.proofKeys[i].shared.Verify(p, s.link.SID, n, signed)
+	clear(signed)
+	if ok && s.rank != proven {
+		s.relay.known(s)
+	}
+	return ok
+}
