@@ -78,14 +78,8 @@ var floods = map[string]func(a *attacker) error{
 		a.stats.Tried.Add(1)
 		return c.Close()
 	},
-	"link": func(a *attacker) error {
-		c, err := dial("kin", a.relay)
-		if err != nil {
-			return err
-		}
-		a.stats.Tried.Add(1)
-		return c.ws.Close()
-	},
+	"link":  linkAndLeave,
+	"crowd": linkAndLeave,
 	"deaf": func(a *attacker) error { // never reads an answer
 		c, err := dial("kin", a.relay)
 		if err != nil {
@@ -148,6 +142,19 @@ var floods = map[string]func(a *attacker) error{
 		return masked(c.ws.NetConn(), 1<<40, make([]byte, 64<<10))
 	},
 }
+
+func linkAndLeave(a *attacker) error {
+	c, err := dial("kin", a.relay)
+	if err != nil {
+		return err
+	}
+	a.stats.Tried.Add(1)
+	return c.ws.Close()
+}
+
+// many are the attacks for which it matters that their connections are more than the
+// relay lets be without a link: those that hold them, and a crowd that comes in.
+func many(kind string) bool { return slow[kind] != nil || kind == "crowd" }
 
 // attacks are the names of all, slow ones first.
 func attacks() []string {

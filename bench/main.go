@@ -48,7 +48,7 @@ func main() {
 	f.IntVar(&o.active, "active", 1000, "load: connections of people who write to each other")
 	f.IntVar(&o.idle, "idle", 13000, "load: connections that wait; in 128 MiB kin-relay takes about 15,600 in all")
 	f.IntVar(&o.visitors, "visitors", 20, "load: people who come each second, write and go")
-	f.IntVar(&o.holders, "holders", 2000, "load: connections of a slow attack")
+	f.IntVar(&o.holders, "holders", 2000, "load: connections of an attack that holds them, and of a crowd")
 	f.IntVar(&o.flooders, "flooders", 50, "load: connections of a flood")
 	f.StringVar(&o.only, "only", "", "load: one kind of trouble alone")
 	f.Parse(os.Args[2:])

@@ -13,7 +13,7 @@ import (
 // siege is who is there while honest users' waiting times are measured.
 type siege struct {
 	active, idle, visitors int
-	holders, flooders      int    // connections of a slow attack, and of a flood
+	holders, flooders      int    // connections of an attack by many, and of a flood
 	only                   string // kind of trouble
 }
 
@@ -84,7 +84,7 @@ func (o *options) run(bin string, c confined) (worse int, err error) {
 			continue
 		}
 		n := o.flooders
-		if slow[kind] != nil {
+		if many(kind) {
 			n = o.holders
 		}
 		worse += o.underTrouble(s, h, kind, c, func() (*generator, error) { return generate(s.Announced, "attack", kind, strconv.Itoa(n)) })

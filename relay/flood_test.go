@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"net"
 	"net/http"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,7 +146,7 @@ func TestWhoMadeWayIsHeardNoMore(t *testing.T) {
 	if !made {
 		t.Fatal("it did not make way")
 	}
-	s.ended(one)
+	s.end()
 	if one.number == 200 {
 		t.Fatal("all that it had sent was carried out")
 	}
@@ -165,7 +164,6 @@ func TestWhoMakesWayFreesItsPlaceAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.relay.mu.Lock()
-	one := s.relay.unknown[stranger].Front().Value.(*session)
 	before := s.relay.unlinked
 	made := s.relay.unknown[stranger].makeWay()
 	after := s.relay.unlinked
@@ -173,23 +171,18 @@ func TestWhoMakesWayFreesItsPlaceAtOnce(t *testing.T) {
 	if !made || before != 1 || after != 0 {
 		t.Errorf("made way: %v; %d without a link before, %d behind", made, before, after)
 	}
-	s.ended(one)
-	s.relay.mu.Lock()
-	defer s.relay.mu.Unlock()
+	s.end()
 	if s.relay.unlinked != 0 {
 		t.Errorf("%d without a link when it has ended", s.relay.unlinked)
 	}
 }
 
-// ended waits for the end of a session.
-func (s *stand) ended(one *session) {
-	for ended := false; !ended; runtime.Gosched() {
-		one.mu.Lock()
-		ended = one.subs == nil
-		one.mu.Unlock()
+// end ends the relay; no session runs behind it.
+func (s *stand) end() {
+	s.t.Helper()
+	if err := s.relay.Shutdown(context.Background()); err != nil {
+		s.t.Fatal(err)
 	}
-	s.relay.mu.Lock() // which its last lines hold
-	defer s.relay.mu.Unlock()
 }
 
 // gone tells that the relay has closed a connection.
@@ -258,6 +251,29 @@ func TestChunksThatNeverEnd(t *testing.T) {
 		}
 	}
 	s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
+}
+
+// TestWhoWaitsToSendAChunkCanMakeWay: it does not stay, where nobody counts it, until its
+// turn comes.
+func TestWhoWaitsToSendAChunkCanMakeWay(t *testing.T) {
+	inBubble(t, func(s *stand, p *peer) {
+		for range chunksAtOnce {
+			s.relay.chunks <- struct{}{}
+		}
+		go p.ws.WriteMessage(websocket.BinaryMessage, []byte{2, 0})
+		synctest.Wait()
+		s.relay.mu.Lock()
+		one := s.relay.unknown[loiterer].Front().Value.(*session)
+		s.relay.unknown[loiterer].makeWay()
+		s.relay.mu.Unlock()
+		synctest.Wait()
+		if one.subs != nil {
+			t.Error("it is still there")
+		}
+		for range chunksAtOnce {
+			<-s.relay.chunks
+		}
+	})
 }
 
 // TestARefusedIssueWritesNothing: anybody can ask with a grant that there is not; the

@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -50,7 +51,11 @@ func (s *session) frame(r io.Reader, class byte) error {
 		return err
 	}
 	if size > protocol.MessageFrame+16 { // one that is slow holds a lot of memory
-		s.relay.chunks <- struct{}{}
+		select {
+		case s.relay.chunks <- struct{}{}:
+		case <-s.gone:
+			return net.ErrClosed
+		}
 		defer func() { <-s.relay.chunks }()
 		s.ws.SetReadDeadline(time.Now().Add(chunkWait))
 		defer s.ws.SetReadDeadline(time.Time{})

@@ -97,15 +97,18 @@ func (r *Relay) admit(remote string) (prefix, bool) {
 	return p, true
 }
 
-// linkUp notes that a session's link is up: its prefix is not counted any more.
-func (r *Relay) linkUp(s *session) {
+// linkUp notes that a session's link is up: its prefix is not counted any more. It is an
+// error if the session has made way.
+func (r *Relay) linkUp(s *session) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.minute.ek.release()
-	if s.unlinked { // else it has made way
-		r.discount(s)
-		r.rank(s, loiterer)
+	if !s.unlinked {
+		return net.ErrClosed
 	}
+	r.discount(s)
+	r.rank(s, loiterer)
+	return nil
 }
 
 // known notes that a session has shown the key of a queue.

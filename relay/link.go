@@ -18,7 +18,7 @@ func (s *session) begin() error {
 	if s.minute, err = s.relay.current(); err != nil {
 		return err
 	}
-	if err := s.turn(s.relay.door); err != nil {
+	if err := s.turn(s.relay.comers); err != nil {
 		return err
 	}
 	hello, re, err := s.relay.hello(s.minute)
@@ -53,7 +53,7 @@ func (s *session) accept(r io.Reader, hello []byte, re *ecdh.PrivateKey) error {
 	if _, err := io.ReadFull(r, answer); err != nil {
 		return err
 	}
-	if err := s.turn(s.relay.door); err != nil {
+	if err := s.turn(s.relay.comers); err != nil {
 		return err
 	}
 	link, err := protocol.Accept(hello, s.relay.store.static, re, s.minute.ek.dk, answer)
@@ -61,6 +61,5 @@ func (s *session) accept(r io.Reader, hello []byte, re *ecdh.PrivateKey) error {
 		return err
 	}
 	s.link, s.linked = link, true
-	s.relay.linkUp(s)
-	return nil
+	return s.relay.linkUp(s)
 }

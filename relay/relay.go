@@ -82,7 +82,7 @@ type Relay struct {
 	opened   time.Time
 	upgrader websocket.Upgrader
 	stop     chan struct{}
-	door     *turns.Turns   // of strangers, at their link's keys
+	comers   *turns.Turns   // of those who come in, and of strangers at their link's keys
 	much     *turns.Turns   // of those who have sent more, at their next message
 	chunks   chan struct{}  // taken while a chunk's frame comes in
 	work     sync.WaitGroup // sessions, writers and the sweeper
@@ -151,7 +151,7 @@ func setDefault[T comparable](v *T, d T) {
 }
 
 func (r *Relay) openData() (err error) {
-	if r.door, err = turns.Open(); err != nil {
+	if r.comers, err = turns.Open(); err != nil {
 		return err
 	}
 	if r.much, err = turns.Open(); err != nil {
@@ -182,7 +182,7 @@ func (r *Relay) openData() (err error) {
 
 func (r *Relay) closeData() error {
 	var errs []error
-	for _, t := range []*turns.Turns{r.door, r.much} {
+	for _, t := range []*turns.Turns{r.comers, r.much} {
 		if t != nil {
 			errs = append(errs, t.Close())
 		}

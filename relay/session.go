@@ -41,6 +41,7 @@ type session struct {
 	prefix prefix
 	minute *minute
 	ping   *time.Timer
+	gone   chan struct{} // closed when the session is hung up
 
 	// Owned by the reader.
 	link      *protocol.Link
@@ -68,7 +69,7 @@ type session struct {
 }
 
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
-	s := &session{relay: r, ws: ws, wire: w, prefix: p, unlinked: true, subs: map[uint16]*subscription{}}
+	s := &session{relay: r, ws: ws, wire: w, prefix: p, unlinked: true, gone: make(chan struct{}), subs: map[uint16]*subscription{}}
 	s.room = sync.NewCond(&s.mu)
 	return s
 }
@@ -143,7 +144,10 @@ func (s *session) message() error {
 // sent before.
 func (s *session) hangUp() {
 	s.mu.Lock()
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		close(s.gone)
+	}
 	s.room.Broadcast()
 	s.mu.Unlock()
 	if s.wire != nil {

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-
-	"kin/internal/turns"
 )
 
 // door counts the connections that are no websockets yet: the relay knows nothing of
@@ -50,16 +48,4 @@ func (d *door) forget(c net.Conn) {
 		d.order.Remove(e)
 		delete(d.at, c)
 	}
-}
-
-// inTurn is a listener that lets nobody in before those who are in were heard.
-type inTurn struct {
-	net.Listener
-	turns *turns.Turns
-}
-
-// Accept waits for the next connection.
-func (l inTurn) Accept() (net.Conn, error) {
-	l.turns.Wait()
-	return l.Listener.Accept()
 }

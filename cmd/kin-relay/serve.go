@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"kin/internal/span"
-	"kin/internal/turns"
 	"kin/protocol"
 	"kin/relay"
 )
@@ -146,11 +145,6 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir str
 		return err
 	}
 	defer l.Close()
-	t, err := turns.Open()
-	if err != nil {
-		return err
-	}
-	defer t.Close()
 	admin, err := listenAdmin(filepath.Join(dir, adminSocket))
 	if err != nil {
 		return err
@@ -167,9 +161,9 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir str
 	go func() { ended <- adminServer.Serve(admin) }()
 	go func() {
 		if s.cert != "" {
-			ended <- server.ServeTLS(inTurn{l, t}, s.cert, s.key)
+			ended <- server.ServeTLS(r.InTurn(l), s.cert, s.key)
 		} else {
-			ended <- server.Serve(inTurn{l, t})
+			ended <- server.Serve(r.InTurn(l))
 		}
 	}()
 	if err := a.announce(s, r, l.Addr()); err != nil {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Turns lets one at a time through, in the order in which they came.
+// Turns calls those who wait, one at a time, in the order in which they came. A turn is
+// over when it has come: nobody waits for what is done with it.
 type Turns struct {
 	line chan struct{} // the one who is next; the others wait to enter
 	r, w *os.File      // a pipe, on which the poller calls who is next
@@ -48,8 +49,11 @@ func (t *Turns) Wait() {
 			called = true
 			return err != nil // a byte for the poller to find
 		}
-		_, err := syscall.Read(int(fd), b[:])
-		return err != syscall.EAGAIN
+		for {
+			if _, err := syscall.Read(int(fd), b[:]); err != syscall.EINTR {
+				return err != syscall.EAGAIN
+			}
+		}
 	})
 	runtime.Gosched() // what the poller found last runs first
 }

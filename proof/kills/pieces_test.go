@@ -39,8 +39,8 @@ func TestReceiverKilledBehindEveryPiece(t *testing.T) {
 	if !ok {
 		t.Fatal("the checker found violations")
 	}
-	if killed == 0 {
-		t.Fatal("nobody was killed")
+	if killed < 3 { // the upgrade, the link's answer, SUB
+		t.Fatalf("%d kills", killed)
 	}
 	t.Logf("%d kills, no violation", killed)
 }
