@@ -151,6 +151,50 @@ func TestReplacedSessionStops(t *testing.T) {
 	wantTextsOf(t, g, "two")
 }
 
+// What a command meets on its way, about somebody whom it was not about, is told by it.
+func TestCommandsTellWhatTheyMeet(t *testing.T) {
+	h := startRelay(t)
+	dir := filepath.Join(t.TempDir(), "k")
+	k, g, other := h.caseworkerIn(dir, "Mina"), guest(t, "Jun"), guest(t, "Noa")
+	invited(t, k, g, "K7")
+	invited(t, k, other, "K8")
+	receive(t, k)
+	sent := send(t, k, "K8", "not collected")
+	if _, _, err := k.Invite(t.Context(), "K9", 0); err != nil {
+		t.Fatal(err)
+	}
+	made := copyFolder(t, dir)
+	send(t, k, "K7", "one")
+	wantTextsOf(t, g, "one")
+	send(t, g, "Mina", "to the newer profile") // by which the copy knows that it is old
+	want := client.Event{Contact: "K7", Kind: client.EventStopped, Count: 1}
+	for _, command := range []struct {
+		name string
+		run  func(context.Context, *client.Profile) error
+	}{
+		{"send", func(ctx context.Context, p *client.Profile) error {
+			_, err := p.Send(ctx, "K8", "two", client.SendOptions{Wait: 10 * time.Second})
+			return err
+		}},
+		{"cancel", func(ctx context.Context, p *client.Profile) error { _, err := p.Cancel(ctx, sent.ID); return err }},
+		{"revoke", func(ctx context.Context, p *client.Profile) error { return p.RevokeInvite(ctx, "K9") }},
+		{"remove", func(ctx context.Context, p *client.Profile) error { return p.Remove(ctx, "K8") }},
+	} {
+		t.Run(command.name, func(t *testing.T) {
+			old := open(t, copyFolder(t, made))
+			if err := command.run(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+			if got := old.Overheard(); !slices.Contains(got, want) { // and what the copies did to each other
+				t.Errorf("%v; want %v", got, want)
+			}
+			if again := old.Overheard(); len(again) > 0 {
+				t.Errorf("told twice: %v", again)
+			}
+		})
+	}
+}
+
 func wantTextsOf(t *testing.T, p *client.Profile, want ...string) {
 	t.Helper()
 	texts, _ := receive(t, p)

@@ -237,6 +237,12 @@ func (w *work) deletePrefix(table string, prefix id) error {
 	})
 }
 
+// isOver tells whether a session has stopped or is gone: nothing goes out in it any more.
+func (c *contact) isOver(key id) bool {
+	s := c.findSession(key)
+	return s == nil || s.Stopped
+}
+
 // findSession returns the contact's session with this id, whichever it is.
 func (c *contact) findSession(key id) *session {
 	if c.Session != nil && c.Session.ID == key {

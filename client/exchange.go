@@ -273,13 +273,14 @@ func (p *Profile) countQueued(report *Report) error {
 	return p.view(func(w *work) error { return w.eachQueued(func(*op) { report.Queued++ }) })
 }
 
-// eachQueued passes on what is not out yet and whose time is not over.
+// eachQueued passes on what is not out yet and can still go out.
 func (w *work) eachQueued(f func(*op)) error {
 	return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
-		if o.Until.IsZero() && w.now.Before(o.Deadline) {
+		c, err := w.contact(o.Contact)
+		if err == nil && c != nil && o.Until.IsZero() && w.now.Before(o.Deadline) && !c.isOver(o.Session) {
 			f(o)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -319,8 +320,12 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report,
 	}
 }
 
-// Sync sends and takes all it can, for at most wait. The report says how many
-// messages are not out yet.
+// Sync sends and takes all it can, for at most wait. The report says how many messages
+// are not out yet, without those that can't go out any more. ErrStopped is as for Receive.
 func (p *Profile) Sync(ctx context.Context, wait time.Duration) (Report, error) {
-	return p.try(ctx, wait, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
+	r, err := p.try(ctx, wait, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
+	if err == nil {
+		err = p.stopped(id{}, &r)
+	}
+	return r, err
 }

@@ -17,7 +17,7 @@ type visit struct {
 	conn    *conn
 	relay   protocol.Address
 	report  *Report
-	refused error // why a first flight came to nothing
+	refused map[id]error // by contact: why the first flight came to nothing
 
 	handles map[uint16]*subscribed
 	asked   map[protocol.ID]bool        // queues that were subscribed to or refused
@@ -26,7 +26,7 @@ type visit struct {
 }
 
 func newVisit(p *Profile, c *conn, relay protocol.Address, r *Report) *visit {
-	return &visit{p: p, conn: c, relay: relay, report: r, handles: map[uint16]*subscribed{}, asked: map[protocol.ID]bool{},
+	return &visit{p: p, conn: c, relay: relay, report: r, refused: map[id]error{}, handles: map[uint16]*subscribed{}, asked: map[protocol.ID]bool{},
 		lent: map[protocol.MessageID]bool{}}
 }
 
@@ -249,7 +249,7 @@ func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protoco
 	if !refusal.Code.Temporary() {
 		switch {
 		case o.Flight && c.Join != nil:
-			v.refused = inviteRefused(refusal)
+			v.refused[c.ID] = inviteRefused(refusal)
 			w.event(c, EventRefused)
 			return w.endJoin(c)
 		case g.Cancel:

@@ -113,6 +113,7 @@ func (r *row) status(w *work, c *contact) Status {
 	if st.State == StateExpiredUnread {
 		st.Changed = r.Until
 	}
+	st.Stopped = st.State == StateQueued && c.isOver(r.Session)
 	for _, pt := range r.Sent {
 		if pt.OnRelay || pt.Delivered {
 			st.OnRelay++

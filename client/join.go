@@ -73,8 +73,8 @@ func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label str
 		switch {
 		case err != nil:
 			return err
-		case v.refused != nil:
-			return v.refused
+		case v.refused[*who] != nil:
+			return v.refused[*who]
 		case c == nil || c.Join != nil:
 			return ErrOffline
 		}

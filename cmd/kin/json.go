@@ -52,6 +52,7 @@ type (
 		Parts   int          `json:"parts"`
 		OnRelay int          `json:"on_relay"`
 		Reason  string       `json:"reason"`
+		Stopped bool         `json:"stopped"`
 	}
 	contactJSON struct {
 		V               int        `json:"v"`
@@ -173,7 +174,7 @@ func messageObject(m client.Message) messageJSON {
 }
 
 func statusObject(s client.Status) statusJSON {
-	return statusJSON{1, "status", s.ID, s.Contact, s.State, utc(s.Made), utc(s.Changed), utc(s.Until), s.Urgent, s.Parts, s.OnRelay, s.Reason}
+	return statusJSON{1, "status", s.ID, s.Contact, s.State, utc(s.Made), utc(s.Changed), utc(s.Until), s.Urgent, s.Parts, s.OnRelay, s.Reason, s.Stopped}
 }
 
 func contactObject(c client.Contact) contactJSON {

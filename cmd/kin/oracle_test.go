@@ -175,7 +175,7 @@ var schema = map[string]map[string]field{
 		"note": {check: oneOf("newer", "quarantined", "lost", "forked", "taken_back").check, optional: true}},
 	"sent": {"v": one, "id": identity, "contact": words, "state": onWay, "until": instant},
 	"status": {"v": one, "id": identity, "contact": words, "state": onWay, "made": instant, "changed": instant, "until": instant,
-		"urgent": truth, "parts": count, "on_relay": count, "reason": words},
+		"urgent": truth, "parts": count, "on_relay": count, "reason": words, "stopped": truth},
 	"contact": {"v": one, "label": words, "calls_themself": words, "identity_checked": truth, "joined": truth, "last_received": instant,
 		"unread": count, "must_accept": truth, "stopped": truth, "invited": truth},
 	"invite":       {"v": one, "contact": words, "invite": words, "expires": instant},

@@ -134,7 +134,11 @@ func (a *app) statusCommand() *cobra.Command {
 				}
 				continue
 			}
-			rows = append(rows, []string{when(st.Made), safe.Line(st.Contact), a.state(st.State), when(st.Changed), a.t("next." + string(st.State)), st.ID.String()})
+			next := "next." + string(st.State)
+			if st.Stopped {
+				next = "next.stopped"
+			}
+			rows = append(rows, []string{when(st.Made), safe.Line(st.Contact), a.state(st.State), when(st.Changed), a.t(next), st.ID.String()})
 			if st.Reason != "" && st.State == client.StateQueued {
 				rows = append(rows, []string{"", "", safe.Line(st.Reason)})
 			}

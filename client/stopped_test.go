@@ -1,0 +1,132 @@
+package client
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"kin/protocol"
+	"kin/relay"
+)
+
+// oneRoom is a relay whose queues hold one message that is not urgent.
+var oneRoom = relay.Config{Unread: 17, Urgent: 16}
+
+// sendWaiting sends two texts, of which the relay has no room for the second yet.
+func (w *town) sendWaiting(g *Profile) (first, second Sent) {
+	w.t.Helper()
+	first, err := g.Send(w.t.Context(), "K", "first", SendOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	second, err = g.Send(w.t.Context(), "K", "second", SendOptions{})
+	if err == nil || second.State != StateQueued {
+		w.t.Fatalf("%s, %v", second.State, err)
+	}
+	return first, second
+}
+
+// again is a new invite for the guest, who is known.
+func (w *town) again(k, g *Profile) {
+	w.t.Helper()
+	token, _, err := k.Invite(w.t.Context(), "G", 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	inv, err := protocol.ParseInvite(token)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := g.Join(w.t.Context(), inv, "", "K"); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := g.Accept("K"); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A text that the relay had no room for goes out in its own session, though there is a
+// newer one meanwhile.
+func TestWaitingTextGoesOutInAReplacedSession(t *testing.T) {
+	inTownWith(t, nil, oneRoom, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		first, _ := w.sendWaiting(g)
+		w.again(k, g)
+		w.take(g) // nothing waits in the old session's queue
+		if _, err := g.Cancel(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := g.Sync(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.take(k); len(got) != 1 || got[0] != "second" {
+			t.Fatalf("%q; want the second", got)
+		}
+	})
+}
+
+// What a stopped session had not sent can't go out any more: nobody waits for it, and
+// it is told.
+func TestTextOfAStoppedSessionIsNotWaitedFor(t *testing.T) {
+	inTownWith(t, nil, oneRoom, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		_, second := w.sendWaiting(g)
+		dir, key := filepath.Join(t.TempDir(), "copy"), g.Key()
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(w.homes, "g"))); err != nil {
+			t.Fatal(err)
+		}
+		w.take(k)
+		if _, err := g.Cancel(t.Context(), second.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Send(t.Context(), "K", "third", SendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.take(k)
+		if _, err := k.Send(t.Context(), "G", "for the newer profile", SendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		old, err := OpenKey(dir, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer old.Close()
+		old.Dial = w.dial
+		status := func(wantStopped bool) {
+			t.Helper()
+			all, err := old.Status()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, st := range all {
+				if st.ID == second.ID {
+					if st.State != StateQueued || st.Stopped != wantStopped {
+						t.Fatalf("%s, stopped: %v", st.State, st.Stopped)
+					}
+					return
+				}
+			}
+			t.Fatal("no status")
+		}
+		status(false)
+		begun := time.Now()
+		for range 2 {
+			if r, err := old.Sync(t.Context(), 24*time.Hour); !errors.Is(err, ErrStopped) || r.Queued > 0 {
+				t.Fatalf("%d queued, %v", r.Queued, err)
+			}
+			status(true)
+		}
+		w.again(k, old)
+		r, err := old.Sync(t.Context(), 24*time.Hour)
+		if err != nil || r.Queued > 0 {
+			t.Fatalf("%d queued, %v", r.Queued, err)
+		}
+		status(true)
+		if took := time.Since(begun); took > time.Minute {
+			t.Errorf("waited for %v", took)
+		}
+	})
+}
