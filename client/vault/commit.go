@@ -183,16 +183,13 @@ func (tx *Tx) clean() error {
 	if err := tx.settle(); err != nil {
 		return err
 	}
+	blank, err := tx.slots.Blanks()
+	if err != nil {
+		return err
+	}
 	var dead []int
 	for i, e := range tx.old.slots {
-		if e.use != useNone {
-			continue
-		}
-		blank, err := tx.slots.Blank(i)
-		if err != nil {
-			return err
-		}
-		if !blank || slices.Contains(tx.v.doomed, i) {
+		if e.use == useNone && (!blank[i] || slices.Contains(tx.v.doomed, i)) {
 			dead = append(dead, i)
 		}
 	}

@@ -80,7 +80,6 @@ func format(f disk.File, n int) error {
 
 // zero overwrites count blocks from block on.
 func zero(f disk.File, block, count int) error {
-	const run = 64
 	zeros := make([]byte, min(count, run)*slotSize)
 	for count > 0 {
 		k := min(count, run)
@@ -194,7 +193,7 @@ func isBlank(f disk.File) (bool, error) {
 	if err != nil || size > (MaxSlots+1)*slotSize {
 		return false, err
 	}
-	b := make([]byte, 64*slotSize)
+	b := make([]byte, run*slotSize)
 	for off := int64(0); off < size; off += int64(len(b)) {
 		b = b[:min(int64(len(b)), size-off)]
 		if _, err := f.ReadAt(b, off); err != nil {

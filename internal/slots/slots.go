@@ -40,6 +40,8 @@ const (
 	headerSize = 8 + 4 + 4 + sumSize // magic8 ‖ version u32 ‖ count u32 ‖ sum16, one sector
 	markOffset = 512                 // a sector of its own, so that a torn mark harms no header
 
+	run = 64 // blocks that are read or written at once
+
 	lengthSize = 2 // a slot: length u16 ‖ payload ‖ sum16 ‖ zeros
 )
 
@@ -110,6 +112,25 @@ func (f *File) Blank(i int) (bool, error) {
 		return false, fmt.Errorf("read slot %d: %w", i, err)
 	}
 	return allZero(b), nil
+}
+
+// Blanks is Blank of every slot, in a few reads.
+func (f *File) Blanks() ([]bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	blank := make([]bool, f.n)
+	b := make([]byte, min(f.n, run)*slotSize)
+	defer clear(b)
+	for i := 0; i < f.n; i += run {
+		b := b[:min(f.n-i, run)*slotSize]
+		if _, err := f.f.ReadAt(b, offset(i)); err != nil {
+			return nil, fmt.Errorf("read slots from %d: %w", i, err)
+		}
+		for k := 0; len(b) > 0; k, b = k+1, b[slotSize:] {
+			blank[i+k] = allZero(b[:slotSize])
+		}
+	}
+	return blank, nil
 }
 
 // Set writes payload (1 to MaxPayload bytes) into slot i, which must be empty:

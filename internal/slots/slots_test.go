@@ -84,6 +84,40 @@ func TestSetGetDestroy(t *testing.T) {
 	}
 }
 
+// Blanks tells of every slot what is in the file, over the edges of its reads.
+func TestBlanks(t *testing.T) {
+	const n = 2*run + 7
+	onDisk, path := create(t, n)
+	for name, f := range map[string]*File{"disk": onDisk, "memory": Memory(n)} {
+		t.Run(name, func(t *testing.T) {
+			full := map[int]bool{0: true, run - 1: true, run: true, 2*run + 6: true}
+			for i := range full {
+				mustSet(t, f, i, "a key")
+			}
+			if name == "disk" { // half a write: no key, and not blank
+				torn, err := os.OpenFile(path, os.O_WRONLY, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer torn.Close()
+				if _, err := torn.WriteAt([]byte{1}, (1+run+5)*4096+4095); err != nil {
+					t.Fatal(err)
+				}
+				full[run+5] = true
+			}
+			got, err := f.Blanks()
+			if err != nil || len(got) != n {
+				t.Fatalf("%d slots, %v", len(got), err)
+			}
+			for i, blank := range got {
+				if blank == full[i] {
+					t.Errorf("slot %d: blank %v", i, blank)
+				}
+			}
+		})
+	}
+}
+
 func TestDestroyGoesOnPastABadNumber(t *testing.T) {
 	f, _ := create(t, 2)
 	mustSet(t, f, 1, "key")
