@@ -3,8 +3,6 @@ package client
 import (
 	"slices"
 	"testing"
-
-	"kin/protocol"
 )
 
 // A join that the relay refuses says nothing of another, on whose way that is met: the
@@ -12,18 +10,7 @@ import (
 func TestAJoinMeetsAnotherThatIsRefused(t *testing.T) {
 	inTown(t, func(t *testing.T, w *town) {
 		k, g := w.couple()
-		invite := func(label string) protocol.Invite {
-			token, _, err := k.Invite(t.Context(), label, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			inv, err := protocol.ParseInvite(token)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return inv
-		}
-		first, second := invite("first"), invite("second")
+		first, second := w.invite(k, "first"), w.invite(k, "second")
 		c, err := dial(t.Context(), w.dial, w.address, 0)
 		if err != nil {
 			t.Fatal(err)

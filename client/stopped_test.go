@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"kin/protocol"
 	"kin/relay"
 )
 
@@ -31,15 +30,7 @@ func (w *town) sendWaiting(g *Profile) (first, second Sent) {
 // again is a new invite for the guest, who is known.
 func (w *town) again(k, g *Profile) {
 	w.t.Helper()
-	token, _, err := k.Invite(w.t.Context(), "G", 0)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	inv, err := protocol.ParseInvite(token)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if _, err := g.Join(w.t.Context(), inv, "", "K"); err != nil {
+	if _, err := g.Join(w.t.Context(), w.invite(k, "G"), "", "K"); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := g.Accept("K"); err != nil {

@@ -163,8 +163,8 @@ func (w *town) couple() (k, g *Profile) {
 	return k, g
 }
 
-// join has a guest join a caseworker, who calls them by a label.
-func (w *town) join(k, g *Profile, label string) {
+// invite is a caseworker's invite for a label.
+func (w *town) invite(k *Profile, label string) protocol.Invite {
 	w.t.Helper()
 	token, _, err := k.Invite(w.t.Context(), label, 0)
 	if err != nil {
@@ -174,7 +174,13 @@ func (w *town) join(k, g *Profile, label string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := g.Join(w.t.Context(), inv, "", ""); err != nil {
+	return inv
+}
+
+// join has a guest join a caseworker, who calls them by a label.
+func (w *town) join(k, g *Profile, label string) {
+	w.t.Helper()
+	if _, err := g.Join(w.t.Context(), w.invite(k, label), "", ""); err != nil {
 		w.t.Fatal(err)
 	}
 	w.take(k)
@@ -381,15 +387,7 @@ func TestShownInOrderBesideOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(h.Close)
-		token, _, err := k.Invite(t.Context(), "H", 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		inv, err := protocol.ParseInvite(token)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := h.Join(t.Context(), inv, "", "K"); err != nil {
+		if _, err := h.Join(t.Context(), w.invite(k, "H"), "", "K"); err != nil {
 			t.Fatal(err)
 		}
 		const each = 12
