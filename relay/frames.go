@@ -21,10 +21,15 @@ type proofKey struct {
 // buffers of sealed frames, by class.
 var buffers = [3]sync.Pool{}
 
-// frames takes the frames of one websocket message.
-func (s *session) frames(r io.Reader) error {
-	scrub.Stack()
-	defer scrub.Stack()
+// frames takes the frames of one websocket message, and leaves none of their ids on the
+// stack.
+func (s *session) frames(r io.Reader) (err error) {
+	scrub.Do(func() { err = s.each(r) })
+	return err
+}
+
+// each carries out one frame after another.
+func (s *session) each(r io.Reader) error {
 	for {
 		var class [1]byte
 		if _, err := io.ReadFull(r, class[:]); err == io.EOF {

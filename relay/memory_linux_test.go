@@ -20,7 +20,7 @@ import (
 	"kin/protocol"
 )
 
-var cycles = flag.Int("cycles", 3, "cycles of put, collect and expire")
+var cycles = flag.Int("cycles", 3, "cycles of put, collect and expire; a kill in every second")
 
 // process is the real kin-relay, in a process of its own.
 type process struct {
@@ -31,13 +31,25 @@ type process struct {
 	stand
 }
 
-// startProcess builds kin-relay and starts it, with epochs of two seconds.
+// startProcess builds kin-relay and starts it.
 func startProcess(t *testing.T) *process {
 	p := &process{t: t, bin: filepath.Join(t.TempDir(), "kin-relay"), dir: t.TempDir(), stand: stand{t: t}}
 	if out, err := exec.Command("go", "build", "-o", p.bin, "kin/cmd/kin-relay").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	p.cmd = exec.Command(p.bin, "--data", p.dir, "serve", "--listen", "127.0.0.1:0", "--epoch", "2s")
+	t.Cleanup(p.kill)
+	p.start("127.0.0.1:0")
+	return p
+}
+
+func (p *process) kill() { p.cmd.Process.Kill(); p.cmd.Wait() }
+
+// start starts kin-relay with epochs of a second, and returns when it listens.
+func (p *process) start(listen string) {
+	p.t.Helper()
+	t := p.t
+	p.address = protocol.Address{}
+	p.cmd = exec.Command(p.bin, "--data", p.dir, "serve", "--listen", listen, "--epoch", "1s")
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -45,8 +57,7 @@ func startProcess(t *testing.T) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.cmd.Process.Kill(); p.cmd.Wait() })
-	for s := bufio.NewScanner(out); p.grant == (protocol.ID{}) && s.Scan(); {
+	for s := bufio.NewScanner(out); (p.address.Hosts == nil || p.grant == (protocol.ID{})) && s.Scan(); {
 		kind, text, _ := strings.Cut(s.Text(), ": ")
 		switch kind {
 		case "relay":
@@ -58,15 +69,16 @@ func startProcess(t *testing.T) *process {
 			t.Fatal(err)
 		}
 	}
-	return p
 }
 
-// settle returns when nobody is connected and nothing waits any more.
+// settle returns when nobody is connected, nothing waits any more, and the last epoch
+// that anything was to expire in is over.
 func (p *process) settle() {
 	p.t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		over := len(p.epochs()) == 0
 		out, err := exec.Command(p.bin, "--data", p.dir, "status", "--json").Output()
 		var st struct{ Connections, Envelopes *int }
 		if err == nil {
@@ -75,7 +87,7 @@ func (p *process) settle() {
 		if err != nil || st.Connections == nil || st.Envelopes == nil {
 			p.t.Fatalf("%v: %s", err, out)
 		}
-		if *st.Connections == 0 && *st.Envelopes == 0 {
+		if over && *st.Connections == 0 && *st.Envelopes == 0 {
 			return
 		}
 		<-tick.C
@@ -114,9 +126,8 @@ func (p *process) memory(needles map[string][]byte) map[string]int {
 	return found
 }
 
-// keys reads the keys of epochs and records from the disk, as docs/spool-format.md
-// lays them out.
-func (p *process) keys(needles map[string][]byte) {
+// epochs reads the keys of epochs from the disk.
+func (p *process) epochs() map[uint32][]byte {
 	p.t.Helper()
 	slots, err := os.ReadFile(filepath.Join(p.dir, "epochs"))
 	if err != nil {
@@ -128,6 +139,14 @@ func (p *process) keys(needles map[string][]byte) {
 			epochs[binary.BigEndian.Uint32(s[2:])] = bytes.Clone(s[6:38])
 		}
 	}
+	return epochs
+}
+
+// keys reads the keys of epochs and records from the disk, as docs/spool-format.md
+// lays them out.
+func (p *process) keys(needles map[string][]byte) {
+	p.t.Helper()
+	epochs := p.epochs()
 	for n, key := range epochs {
 		needles[fmt.Sprint("epoch key ", n)] = key
 		for _, pad := range []byte{0x36, 0x5c} { // HMAC keeps a key so
@@ -176,21 +195,23 @@ func xor(b []byte, pad byte) []byte {
 
 // TestNothingIsLeftInMemory: once envelopes were collected or have expired, neither
 // they, nor their keys, nor the ids they were put and collected with are in the memory
-// of the relay. That they were there before shows that the scan finds them.
+// of the relay, nor in that of one that was killed before and started again. That they
+// were there before shows that the scan finds them.
 func TestNothingIsLeftInMemory(t *testing.T) {
 	p := startProcess(t)
 	left := map[string]int{}
-	needlesInAll, shown := 0, 0
+	needlesInAll := 0
 	if testing.Short() { // as under the race detector
-		*cycles = min(*cycles, 1)
+		*cycles = min(*cycles, 2)
 	}
+	var shown [2]int // cycles in which the scan found what was there before: none that expired first; without a kill, and with one
 	cycle := 0
-	for ; cycle < *cycles || shown == 0 && cycle < 3**cycles; cycle++ {
+	for ; cycle < *cycles || shown[0]*shown[1] == 0 && cycle < 3**cycles; cycle++ {
+		killed := cycle % 2
 		needles := map[string][]byte{}
 		s, r := p.dial(), p.dial()
 		b := p.queue(r, false)
 		needles["receiver id"], needles["sender id"], needles["claim"], needles["ticket"] = b.receiver[:], b.sender[:], b.claim[:], b.ticket[:]
-		r.sub(b)
 		for i := range 8 {
 			e := make([]byte, protocol.EnvelopeSize)
 			rand.Read(e)
@@ -200,12 +221,12 @@ func TestNothingIsLeftInMemory(t *testing.T) {
 			var c protocol.Command
 			if i == 0 {
 				f := s.firstCmd(b, b.skey, byte(i), e)
-				f.Class = 0
+				f.Class = 1
 				f.Proof = s.proof(b.skey, f.Corr, f)
 				c = f
 			} else {
 				u := s.putCmd(b, byte(i), e)
-				u.Class = 0
+				u.Class = 1
 				u.Proof = s.proof(b.skey, u.Corr, u)
 				c = u
 			}
@@ -217,6 +238,14 @@ func TestNothingIsLeftInMemory(t *testing.T) {
 			}
 		}
 		p.keys(needles)
+		if killed == 1 {
+			s.ws.Close()
+			r.ws.Close()
+			p.kill()
+			p.start(p.address.Hosts[0].DialAddress())
+			s, r = p.dial(), p.dial()
+		}
+		r.send(r.subCmd(b))
 		for got := 0; got < 8; {
 			as, err := r.frames()
 			if err != nil {
@@ -246,8 +275,8 @@ func TestNothingIsLeftInMemory(t *testing.T) {
 			kinds[kind] += before[name]
 			left[kind] += after[name]
 		}
-		if kinds["envelope"] > 0 && kinds["epoch key"] > 0 {
-			shown++ // not, where they expired before the scan: then one cycle more
+		if kinds["epoch key"] > 0 && (kinds["envelope"] > 0 || killed == 1) {
+			shown[killed]++
 		}
 		needlesInAll += len(needles)
 	}
@@ -256,8 +285,10 @@ func TestNothingIsLeftInMemory(t *testing.T) {
 			t.Errorf("%s: in the relay's memory %d times", kind, n)
 		}
 	}
-	if shown == 0 {
-		t.Errorf("the scan found no envelope and no key in any of %d cycles, while there were some", cycle)
+	for killed, n := range shown {
+		if n == 0 {
+			t.Errorf("the scan found no key, or no envelope, in any of %d cycles (with a kill: %d), while there were some", cycle, killed)
+		}
 	}
-	t.Logf("%d cycles, in %d of them the scan found envelopes and keys before; %d things looked for; found after: %v", cycle, shown, needlesInAll, left)
+	t.Logf("%d cycles, in %d of them the scan found what was there before, in %d after a kill; %d things looked for; found after: %v", cycle, shown[0], shown[1], needlesInAll, left)
 }

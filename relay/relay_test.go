@@ -252,11 +252,15 @@ func (p *peer) delCmd(b *box) *protocol.Del {
 	return c
 }
 
-func (p *peer) sub(b *box) protocol.Subscription {
-	p.t.Helper()
+func (p *peer) subCmd(b *box) *protocol.Sub {
 	c := &protocol.Sub{Corr: p.corr(), Queues: []protocol.ID{b.receiver}}
 	c.Proofs = []protocol.Proof{p.proof(b.rkey, c.Corr, c)}
-	p.send(c)
+	return c
+}
+
+func (p *peer) sub(b *box) protocol.Subscription {
+	p.t.Helper()
+	p.send(p.subCmd(b))
 	return next[*protocol.Subbed](p).Queues[0]
 }
 

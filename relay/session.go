@@ -166,13 +166,17 @@ func (s *session) socket() net.Conn {
 	return c
 }
 
-// end frees everybody who waits for this session.
+// end frees everybody who waits for this session. It counts as a connection until its
+// writer, too, is gone.
 func (s *session) end() {
 	s.ws.Close()
 	s.wire.drop()
 	s.mu.Lock()
 	s.closed = true
 	s.room.Broadcast()
+	for s.writing {
+		s.room.Wait()
+	}
 	if s.ping != nil {
 		s.ping.Stop()
 	}

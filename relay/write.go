@@ -103,6 +103,7 @@ func (s *session) write() {
 				s.hangUp()
 				s.mu.Lock()
 				s.writing = false
+				s.room.Broadcast()
 				s.mu.Unlock()
 				return
 			}

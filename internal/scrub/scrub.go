@@ -1,14 +1,31 @@
-// Package scrub overwrites what returned functions left on a goroutine's stack. Stack
-// is to be called at the depth at which keys and ids are handled: before, so that the
-// stack grows while there is nothing to leave behind, and after.
+// Package scrub overwrites what functions leave on a goroutine's stack.
 package scrub
 
 import "runtime"
 
-// Stack overwrites 12 KiB of the stack below its caller.
+const (
+	below = 14 << 10 // bytes of stack that are overwritten: what the deepest call takes (a commit of bbolt, 12 KB), and a margin
+	above = 8 << 10  // bytes that are held meanwhile, see Do
+)
+
+// Do calls f, which handles keys or ids, and then overwrites the stack that f and what
+// it called have used, down to 14 KiB.
+//
+// A stack must not move meanwhile, for the old one would be left as it is. Go moves a
+// stack that is too small, so it grows before f is called; and its garbage collector
+// moves one of which less than a quarter is used, so that Do holds 8 of the then 32 KiB.
 //
 //go:noinline
-func Stack() {
-	var b [12 << 10]byte
+func Do(f func()) {
+	var held [above]byte
+	wipe()
+	defer wipe()
+	f()
+	runtime.KeepAlive(&held)
+}
+
+//go:noinline
+func wipe() {
+	var b [below]byte
 	runtime.KeepAlive(&b)
 }

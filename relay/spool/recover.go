@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"kin/internal/disk"
+	"kin/internal/scrub"
 )
 
 // recover reads the headers of every segment. New batches go to a fresh segment.
@@ -36,13 +37,16 @@ func (s *Spool) recover() error {
 	for w := range errs {
 		all.Go(func() {
 			r := &recovery{Spool: s, heads: newMAC(&s.Key), buf: make([]byte, boundary)}
-			for errs[w] == nil {
-				i := int(turn.Add(1)) - 1
-				if i >= len(names) {
-					return
+			defer func() { clear(r.buf) }() // it held salts
+			scrub.Do(func() {
+				for errs[w] == nil {
+					i := int(turn.Add(1)) - 1
+					if i >= len(names) {
+						return
+					}
+					errs[w] = r.segment(filepath.Join(s.Dir, names[i]))
 				}
-				errs[w] = r.segment(filepath.Join(s.Dir, names[i]))
-			}
+			})
 		})
 	}
 	all.Wait()
@@ -142,7 +146,10 @@ func (r *recovery) head(g *segment, at int64) (*layout, error) {
 		return l, nil
 	}
 	if len(r.buf) < end {
-		r.buf = append(r.buf, make([]byte, end-len(r.buf))...)
+		larger := make([]byte, end)
+		copy(larger, r.buf)
+		clear(r.buf)
+		r.buf = larger
 	}
 	_, err := g.file.ReadAt(r.buf[boundary:end], at+boundary)
 	return l, err
@@ -151,6 +158,7 @@ func (r *recovery) head(g *segment, at int64) (*layout, error) {
 // rewrite writes length bytes again as they are.
 func rewrite(f disk.File, at, length int64) error {
 	b := make([]byte, length)
+	defer clear(b)
 	if _, err := f.ReadAt(b, at); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"kin/internal/disk"
+	"kin/internal/scrub"
 	"kin/internal/slots"
 	"kin/protocol"
 )
@@ -161,7 +162,7 @@ func Open(cfg Config) (*Spool, error) {
 		return nil, err
 	}
 	var err error
-	if s.epochs, err = loadEpochs(cfg.Slots); err != nil {
+	if scrub.Do(func() { s.epochs, err = loadEpochs(cfg.Slots) }); err != nil {
 		return nil, err
 	}
 	if err := s.recover(); err != nil {

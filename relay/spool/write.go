@@ -204,8 +204,13 @@ func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 
 // append seals a batch, writes it and syncs it. The keys of its epochs are durable
 // before. After an error the segment is left behind: what a failed sync wrote is
-// not known. writing is held.
-func (s *Spool) append(batch []*pending) ([]entry, error) {
+// not known. None of the keys are left on the stack. writing is held.
+func (s *Spool) append(batch []*pending) (entries []entry, err error) {
+	scrub.Do(func() { entries, err = s.appendBatch(batch) })
+	return entries, err
+}
+
+func (s *Spool) appendBatch(batch []*pending) ([]entry, error) {
 	l := layout{}
 	keys := make([]*epochKey, len(batch))
 	s.mu.Lock()
@@ -285,8 +290,6 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 	rand.Read(b[l.salt(0):l.salt(n)])
 	entries := make([]entry, n)
 	seal := func(from, to int) {
-		scrub.Stack()
-		defer scrub.Stack()
 		for i := from; i < to; i++ {
 			p := batch[i]
 			r := record{p.queue, p.seq, p.ID, p.Expiry, 0}
@@ -311,17 +314,20 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 		}
 	}
 	var half sync.WaitGroup
-	half.Go(func() { seal(0, n/2) })
+	half.Go(func() { scrub.Do(func() { seal(0, n/2) }) })
 	seal(n/2, n)
 	half.Wait()
 	clear(b[bodies[n-1]+l.bodySize(n-1):])
 	return entries, nil
 }
 
-// body reads and opens a record's body.
-func (s *Spool) body(e *entry) ([]byte, error) {
-	scrub.Stack()
-	defer scrub.Stack()
+// body reads and opens a record's body, and leaves none of its keys on the stack.
+func (s *Spool) body(e *entry) (b []byte, err error) {
+	scrub.Do(func() { b, err = s.read(e) })
+	return b, err
+}
+
+func (s *Spool) read(e *entry) ([]byte, error) {
 	s.mu.Lock()
 	g := s.segments[e.segment]
 	k := s.epochs.keys[e.epoch]
