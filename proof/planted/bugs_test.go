@@ -32,7 +32,7 @@ var bugs = []bug{
 	}
 	return s.addSegment`, `
 	return s.addSegment`}}},
-	{"no dedupe", "spool", "duplicated", []edit{{"relay/spool/spool.go",
+	{"no dedupe", "spool", "duplicated", []edit{{"relay/spool/put.go",
 		`e := s.index.find(q, p.ID)
 		if e == nil {
 			defer`, `e := (*entry)(nil)
@@ -116,7 +116,7 @@ func newWork(`}, {"client/work.go", `
 		body, err := r.body(&e.entry)
 		clear(body)
 		if err != nil && false {
-`}, {"relay/spool/spool.go",
+`}, {"relay/spool/put.go",
 		`body, err := s.body(&stored)
 		defer clear(body)
 		switch {

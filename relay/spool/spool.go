@@ -21,7 +21,6 @@ import (
 	"kin/internal/disk"
 	"kin/internal/scrub"
 	"kin/internal/slots"
-	"kin/protocol"
 )
 
 // QueueID is the SHA-256 of a queue's receiver id.
@@ -122,19 +121,6 @@ type Spool struct {
 	closed   bool
 }
 
-// pending is a put that is not on the disk.
-type pending struct {
-	queue QueueID
-	Put
-	seq  uint64 // of a copy; 0 for a new one
-	done []func(error)
-}
-
-type pendingKey struct {
-	queue QueueID
-	id    MessageID
-}
-
 // Open opens the spool in cfg.Dir and recovers what is there.
 func Open(cfg Config) (*Spool, error) {
 	if cfg.SegmentSize == 0 {
@@ -171,175 +157,6 @@ func Open(cfg Config) (*Spool, error) {
 	}
 	s.writer.Go(s.write)
 	return s, nil
-}
-
-// Put stores an envelope. done is called once: with nil after the sync that made
-// it durable, or with why it was refused. The same id with the same body is one
-// envelope, however often it is put, until it is erased or expires.
-func (s *Spool) Put(q QueueID, p Put, done func(error)) {
-	if err := s.put(q, p, done); err != nil {
-		done(err)
-	}
-}
-
-func (s *Spool) put(q QueueID, p Put, done func(error)) error {
-	if len(p.Body) != protocol.EnvelopeSize && len(p.Body) != protocol.ChunkSize {
-		return ErrSize
-	}
-	if now := EpochOf(time.Now(), s.Epoch); p.Expiry < now || p.Expiry > now+maxEpochs {
-		return ErrExpiry
-	}
-	for {
-		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			return ErrClosed
-		}
-		if same := s.byID[pendingKey{q, p.ID}]; same != nil {
-			defer s.mu.Unlock()
-			if string(same.Body) != string(p.Body) {
-				return ErrConflict
-			}
-			same.done = append(same.done, done)
-			return nil
-		}
-		e := s.index.find(q, p.ID)
-		if e == nil {
-			defer s.mu.Unlock()
-			return s.enqueue(q, p, done)
-		}
-		stored := *e
-		s.mu.Unlock()
-		body, err := s.body(&stored)
-		defer clear(body)
-		switch {
-		case err == nil && string(body) == string(p.Body):
-			done(nil)
-			return nil
-		case err == nil:
-			return ErrConflict
-		}
-		s.damaged(q, &stored) // and put anew
-	}
-}
-
-// enqueue hands a put to the writer. mu is held.
-func (s *Spool) enqueue(q QueueID, p Put, done func(error)) error {
-	room := s.MaxUnread
-	if !p.Urgent {
-		room -= s.UrgentReserve
-	}
-	if s.index.waiting(q)+s.waiting[q] >= room {
-		return &FullError{queueWait}
-	}
-	if s.index.count+len(s.pending) >= s.MaxMessages {
-		return ErrFull
-	}
-	r := &pending{queue: q, Put: p, done: []func(error){done}}
-	s.pending = append(s.pending, r)
-	s.byID[pendingKey{q, p.ID}] = r
-	s.waiting[q]++
-	s.wake.Signal()
-	return nil
-}
-
-// Next returns up to max records of a queue whose sequence is above after,
-// ascending. A damaged one is dropped and logged, never served. The caller hands them
-// to Forget when it is done.
-func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
-	var out []Record
-	for len(out) < max {
-		s.mu.Lock()
-		e := s.index.next(q, after)
-		if e == nil {
-			s.mu.Unlock()
-			break
-		}
-		stored, body := *e, s.index.cached(e.seq)
-		s.mu.Unlock()
-		if body == nil {
-			var err error
-			if body, err = s.body(&stored); err != nil {
-				if s.damaged(q, &stored) {
-					after = stored.seq
-				}
-				continue
-			}
-		}
-		after = stored.seq
-		out = append(out, Record{stored.seq, stored.epoch, stored.urgent(), body})
-	}
-	return out
-}
-
-// envelopes are for bodies that were read; those that wait here are blank.
-var envelopes = sync.Pool{New: func() any { return new([protocol.EnvelopeSize]byte) }}
-
-// Forget overwrites the bodies of records that Next returned.
-func Forget(records []Record) {
-	for _, r := range records {
-		clear(r.Body)
-		if len(r.Body) == protocol.EnvelopeSize {
-			envelopes.Put((*[protocol.EnvelopeSize]byte)(r.Body))
-		}
-	}
-}
-
-// damaged drops a record that does not open, unless it was moved or erased
-// meanwhile. It tells whether the record was dropped or gone.
-func (s *Spool) damaged(q QueueID, stored *entry) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.index.at(q, stored.seq)
-	if e == nil {
-		return true
-	}
-	if e.place != stored.place {
-		return false
-	}
-	s.Log.Error("a stored envelope was damaged and is lost")
-	s.erase(q, e)
-	return true
-}
-
-// Ack erases collected records; unknown sequences are ignored.
-func (s *Spool) Ack(q QueueID, sequences ...uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, seq := range sequences {
-		if e := s.index.at(q, seq); e != nil {
-			s.erase(q, e)
-		}
-	}
-}
-
-// Cancel erases an envelope like Ack, whether it was there or not, and also one
-// that is still on its way to the disk.
-func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
-	s.mu.Lock()
-	if p := s.byID[pendingKey{q, id}]; p != nil {
-		p.done = append(p.done, func(error) { s.Cancel(q, id, done) })
-		s.mu.Unlock()
-		return
-	}
-	if e := s.index.find(q, id); e != nil {
-		s.erase(q, e)
-	}
-	s.mu.Unlock()
-	done(nil)
-}
-
-// Drop erases all that waits in a queue.
-func (s *Spool) Drop(q QueueID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		e := s.index.next(q, 0)
-		if e == nil {
-			return
-		}
-		s.erase(q, e)
-	}
 }
 
 // Waiting is how many records a queue holds.

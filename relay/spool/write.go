@@ -1,10 +1,8 @@
 package spool
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -38,96 +36,6 @@ func (s *Spool) write() {
 			s.Log.Error("the spool could not write", "error", err)
 		}
 	}
-}
-
-// erase takes a record out of the index and has its salt overwritten with the next
-// batch, and synced within a second. mu is held.
-func (s *Spool) erase(q QueueID, e *entry) {
-	s.lost(e)
-	s.zero(e.place)
-	s.index.remove(q, e)
-}
-
-// zero has a salt overwritten. mu is held.
-func (s *Spool) zero(p place) {
-	s.zeros = append(s.zeros, p)
-	s.zeroSoon()
-}
-
-// zeroSoon has what waits overwritten and synced within a second. mu is held.
-func (s *Spool) zeroSoon() {
-	if s.timer == nil && !s.closed {
-		s.timer = time.AfterFunc(syncWithin, func() {
-			s.mu.Lock()
-			s.zeroSync, s.timer = true, nil
-			s.wake.Signal()
-			s.mu.Unlock()
-		})
-	}
-}
-
-// writeZeros overwrites the salts that wait for it, neighbours in one write. What
-// can't be overwritten is tried again within a second. writing is held.
-func (s *Spool) writeZeros() error {
-	s.mu.Lock()
-	waiting := s.zeros
-	s.zeros = nil
-	s.mu.Unlock()
-	slices.SortFunc(waiting, func(a, b place) int { return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.salt, b.salt)) })
-	waiting = slices.Compact(waiting)
-	var errs []error
-	for len(waiting) > 0 {
-		run := 1
-		for run < len(waiting) && waiting[run].segment == waiting[0].segment && waiting[run].salt == waiting[run-1].salt+saltSize {
-			run++
-		}
-		s.mu.Lock()
-		g := s.segments[waiting[0].segment]
-		s.mu.Unlock()
-		if g != nil {
-			g.dirty = true
-			if _, err := g.file.WriteAt(make([]byte, run*saltSize), int64(waiting[0].salt)); err != nil {
-				errs = append(errs, err)
-				s.mu.Lock()
-				s.zeros = append(s.zeros, waiting[:run]...)
-				s.zeroSoon()
-				s.mu.Unlock()
-			} else {
-				g.zeroed = append(g.zeroed, waiting[:run]...)
-			}
-		}
-		waiting = waiting[run:]
-	}
-	return errors.Join(errs...)
-}
-
-// syncZeros makes every overwritten salt durable. Between two segments it calls
-// others, if any, whose turn it is. writing is held.
-func (s *Spool) syncZeros(others ...func() error) error {
-	s.mu.Lock()
-	s.zeroSync = false
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
-	dirty := s.inOrder()
-	s.mu.Unlock()
-	err := s.writeZeros()
-	for _, g := range dirty {
-		if !g.dirty {
-			continue
-		}
-		err = errors.Join(err, s.sync(g))
-		for _, turn := range others {
-			err = errors.Join(err, turn())
-		}
-	}
-	if err != nil {
-		s.mu.Lock()
-		s.zeroSoon()
-		s.mu.Unlock()
-	}
-	return err
 }
 
 // sync makes a segment durable. After an error the kernel may take for written what
@@ -320,38 +228,3 @@ func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int,
 	clear(b[bodies[n-1]+l.bodySize(n-1):])
 	return entries, nil
 }
-
-// body reads and opens a record's body, and leaves none of its keys on the stack.
-func (s *Spool) body(e *entry) (b []byte, err error) {
-	scrub.Do(func() { b, err = s.read(e) })
-	return b, err
-}
-
-func (s *Spool) read(e *entry) ([]byte, error) {
-	s.mu.Lock()
-	g := s.segments[e.segment]
-	k := s.epochs.keys[e.epoch]
-	if g == nil || k == nil {
-		s.mu.Unlock()
-		return nil, errGone
-	}
-	epochKey := k.key
-	s.mu.Unlock()
-	defer clear(epochKey[:])
-	g.reading.RLock()
-	defer g.reading.RUnlock()
-	var salt [saltSize]byte
-	if _, err := g.file.ReadAt(salt[:], int64(e.salt)); err != nil {
-		return nil, err
-	}
-	defer clear(salt[:])
-	sealed := make([]byte, bodySizes[e.class]+16)
-	if _, err := g.file.ReadAt(sealed, int64(e.body)); err != nil {
-		return nil, err
-	}
-	key := recordKey(&epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
-	defer clear(key[:])
-	return openPart(&key, bodyNonce, sealed)
-}
-
-var errGone = errors.New("the record's key or segment is gone")

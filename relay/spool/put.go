@@ -1,0 +1,89 @@
+package spool
+
+import (
+	"kin/protocol"
+	"time"
+)
+
+// pending is a put that is not on the disk.
+type pending struct {
+	queue QueueID
+	Put
+	seq  uint64 // of a copy; 0 for a new one
+	done []func(error)
+}
+
+type pendingKey struct {
+	queue QueueID
+	id    MessageID
+}
+
+// Put stores an envelope. done is called once: with nil after the sync that made
+// it durable, or with why it was refused. The same id with the same body is one
+// envelope, however often it is put, until it is erased or expires.
+func (s *Spool) Put(q QueueID, p Put, done func(error)) {
+	if err := s.put(q, p, done); err != nil {
+		done(err)
+	}
+}
+
+func (s *Spool) put(q QueueID, p Put, done func(error)) error {
+	if len(p.Body) != protocol.EnvelopeSize && len(p.Body) != protocol.ChunkSize {
+		return ErrSize
+	}
+	if now := EpochOf(time.Now(), s.Epoch); p.Expiry < now || p.Expiry > now+maxEpochs {
+		return ErrExpiry
+	}
+	for {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return ErrClosed
+		}
+		if same := s.byID[pendingKey{q, p.ID}]; same != nil {
+			defer s.mu.Unlock()
+			if string(same.Body) != string(p.Body) {
+				return ErrConflict
+			}
+			same.done = append(same.done, done)
+			return nil
+		}
+		e := s.index.find(q, p.ID)
+		if e == nil {
+			defer s.mu.Unlock()
+			return s.enqueue(q, p, done)
+		}
+		stored := *e
+		s.mu.Unlock()
+		body, err := s.body(&stored)
+		defer clear(body)
+		switch {
+		case err == nil && string(body) == string(p.Body):
+			done(nil)
+			return nil
+		case err == nil:
+			return ErrConflict
+		}
+		s.damaged(q, &stored) // and put anew
+	}
+}
+
+// enqueue hands a put to the writer. mu is held.
+func (s *Spool) enqueue(q QueueID, p Put, done func(error)) error {
+	room := s.MaxUnread
+	if !p.Urgent {
+		room -= s.UrgentReserve
+	}
+	if s.index.waiting(q)+s.waiting[q] >= room {
+		return &FullError{queueWait}
+	}
+	if s.index.count+len(s.pending) >= s.MaxMessages {
+		return ErrFull
+	}
+	r := &pending{queue: q, Put: p, done: []func(error){done}}
+	s.pending = append(s.pending, r)
+	s.byID[pendingKey{q, p.ID}] = r
+	s.waiting[q]++
+	s.wake.Signal()
+	return nil
+}
