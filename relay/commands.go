@@ -93,12 +93,7 @@ func (r *Relay) makeQueue(t protocol.ID, key [32]byte, now time.Time) (receiver,
 func (s *session) del(c *protocol.Del) {
 	st := s.relay.store
 	q, ok := st.find(st.receivers, c.Receiver)
-	if !ok {
-		s.refuse(c.Corr, protocol.CodeUnknownQueue, 0)
-		return
-	}
-	if !s.proved(q.Key, c.Proof, c.Corr, c) {
-		s.refuse(c.Corr, protocol.CodeProof, 0)
+	if !s.allowed(ok, &q.Key, c.Proof, c.Corr, c) {
 		return
 	}
 	st.mu.Lock()
@@ -140,12 +135,7 @@ func (s *session) mayStore(q *queue, n protocol.Corr, flags uint8) bool {
 func (s *session) put(c *protocol.Put) {
 	st := s.relay.store
 	q, ok := st.find(st.senders, c.Sender)
-	if !ok || q.SenderKey == nil {
-		s.refuse(c.Corr, protocol.CodeUnknownQueue, 0)
-		return
-	}
-	if !s.proved(*q.SenderKey, c.Proof, c.Corr, c) {
-		s.refuse(c.Corr, protocol.CodeProof, 0)
+	if !s.allowed(ok, q.SenderKey, c.Proof, c.Corr, c) {
 		return
 	}
 	if s.mayStore(&q, c.Corr, c.Flags) {
@@ -197,12 +187,7 @@ func (s *session) stored(n protocol.Corr, err error) {
 func (s *session) cancel(c *protocol.Cancel) {
 	st := s.relay.store
 	q, ok := st.find(st.senders, c.Sender)
-	if !ok || q.SenderKey == nil {
-		s.refuse(c.Corr, protocol.CodeUnknownQueue, 0)
-		return
-	}
-	if !s.proved(*q.SenderKey, c.Proof, c.Corr, c) {
-		s.refuse(c.Corr, protocol.CodeProof, 0)
+	if !s.allowed(ok, q.SenderKey, c.Proof, c.Corr, c) {
 		return
 	}
 	n := c.Corr

@@ -148,6 +148,21 @@ func (s *session) count(n protocol.Corr) error {
 	return nil
 }
 
+// allowed tells whether a command's queue is there (found) and its proof right under
+// key, the receiver's or the sender's, nil where none is registered yet. If not, the
+// command is refused.
+func (s *session) allowed(found bool, key *[32]byte, p protocol.Proof, n protocol.Corr, cmd protocol.Command) bool {
+	switch {
+	case !found || key == nil:
+		s.refuse(n, protocol.CodeUnknownQueue, 0)
+	case !s.proved(*key, p, n, cmd):
+		s.refuse(n, protocol.CodeProof, 0)
+	default:
+		return true
+	}
+	return false
+}
+
 // proved checks a command's proof under a queue's key.
 func (s *session) proved(key [32]byte, p protocol.Proof, n protocol.Corr, cmd protocol.Command) bool {
 	i := slices.IndexFunc(s.proofKeys, func(k proofKey) bool { return k.of == key })

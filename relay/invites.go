@@ -13,12 +13,7 @@ const maxInvite = 7 * 24 * time.Hour
 func (s *session) offer(c *protocol.Offer) {
 	st := s.relay.store
 	q, ok := st.find(st.receivers, c.Receiver)
-	if !ok {
-		s.refuse(c.Corr, protocol.CodeUnknownQueue, 0)
-		return
-	}
-	if !s.proved(q.Key, c.Proof, c.Corr, c) {
-		s.refuse(c.Corr, protocol.CodeProof, 0)
+	if !s.allowed(ok, &q.Key, c.Proof, c.Corr, c) {
 		return
 	}
 	code, err := s.relay.offer(c, time.Now())
