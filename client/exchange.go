@@ -277,10 +277,13 @@ func (p *Profile) countQueued(report *Report) error {
 func (w *work) eachQueued(f func(*op)) error {
 	return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
 		c, err := w.contact(o.Contact)
-		if err == nil && c != nil && o.Until.IsZero() && w.now.Before(o.Deadline) && !c.isOver(o.Session) {
+		if err != nil || c == nil || !o.Until.IsZero() || !w.now.Before(o.Deadline) {
+			return err
+		}
+		if s := c.findSession(o.Session); s != nil && (!s.Stopped || o.Cancel) {
 			f(o)
 		}
-		return err
+		return nil
 	})
 }
 

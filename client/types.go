@@ -72,7 +72,7 @@ type Status struct {
 	Parts   int    // envelopes that it takes
 	OnRelay int    // of them, on the relay or beyond
 	Reason  string // last refusal or network error while queued; untrusted
-	Stopped bool   // it is queued and can't go out any more: its session has stopped
+	Stopped bool   // it is queued and can't go out any more: its session has stopped or is gone
 }
 
 // Sent answers Send.

@@ -21,15 +21,8 @@ type proofKey struct {
 // buffers of sealed frames, by class.
 var buffers = [3]sync.Pool{}
 
-// frames takes the frames of one websocket message, and leaves none of their ids on the
-// stack.
-func (s *session) frames(r io.Reader) (err error) {
-	scrub.Do(func() { err = s.each(r) })
-	return err
-}
-
-// each carries out one frame after another.
-func (s *session) each(r io.Reader) error {
+// frames takes the frames of one websocket message.
+func (s *session) frames(r io.Reader) error {
 	for {
 		var class [1]byte
 		if _, err := io.ReadFull(r, class[:]); err == io.EOF {
@@ -49,7 +42,8 @@ func (s *session) each(r io.Reader) error {
 	}
 }
 
-// frame reads and carries out one frame.
+// frame reads and carries out one frame, and leaves none of its ids on the stack. That
+// begins when it is here: the stack is large from then on, and some frames come slowly.
 func (s *session) frame(r io.Reader, class byte) error {
 	size, err := protocol.SealedSize(class)
 	if err != nil {
@@ -74,11 +68,13 @@ func (s *session) frame(r io.Reader, class byte) error {
 	if _, err := io.ReadFull(r, *b); err != nil {
 		return err
 	}
-	f, err := s.link.Open(class, *b)
-	if err != nil {
-		return err
-	}
-	return s.command(f)
+	scrub.Do(func() {
+		var f protocol.Frame
+		if f, err = s.link.Open(class, *b); err == nil {
+			err = s.command(f)
+		}
+	})
+	return err
 }
 
 // command carries out one frame. An error ends the connection; a refusal is an

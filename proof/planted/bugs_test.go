@@ -109,15 +109,15 @@ func newWork(`}, {"client/work.go", `
 	"sync"
 `}}},
 	{"torn tail", "spool", "lost", []edit{{"relay/spool/recover.go", `
-		body, err := r.body(&e.entry)
+		body, err := r.read(&e.entry)
 		clear(body)
 		if err != nil {
 `, `
-		body, err := r.body(&e.entry)
+		body, err := r.read(&e.entry)
 		clear(body)
 		if err != nil && false {
 `}, {"relay/spool/put.go",
-		`body, err := s.body(&stored)
+		`body, err := s.read(&stored)
 		defer clear(body)
 		switch {
 		case err == nil && string(body) == string(p.Body):`, `body, err := p.Body, error(nil)

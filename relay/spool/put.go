@@ -20,7 +20,8 @@ type pendingKey struct {
 
 // Put stores an envelope. done is called once: with nil after the sync that made
 // it durable, or with why it was refused. The same id with the same body is one
-// envelope, however often it is put, until it is erased or expires.
+// envelope, however often it is put, until it is erased or expires. What Put leaves on
+// the stack is its caller's to overwrite (scrub.Do).
 func (s *Spool) Put(q QueueID, p Put, done func(error)) {
 	if err := s.put(q, p, done); err != nil {
 		done(err)
@@ -55,7 +56,7 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 		}
 		stored := *e
 		s.mu.Unlock()
-		body, err := s.body(&stored)
+		body, err := s.read(&stored)
 		defer clear(body)
 		switch {
 		case err == nil && string(body) == string(p.Body):

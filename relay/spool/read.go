@@ -72,6 +72,7 @@ func (s *Spool) body(e *entry) (b []byte, err error) {
 	return b, err
 }
 
+// read is body for who overwrites the stack.
 func (s *Spool) read(e *entry) ([]byte, error) {
 	s.mu.Lock()
 	g := s.segments[e.segment]

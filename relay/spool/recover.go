@@ -37,7 +37,7 @@ func (s *Spool) recover() error {
 	for w := range errs {
 		all.Go(func() {
 			r := &recovery{Spool: s, heads: newMAC(&s.Key), buf: make([]byte, boundary)}
-			defer func() { clear(r.buf) }() // it held salts
+			defer func() { clear(r.buf); clear(r.live[:cap(r.live)]) }() // they held salts and ids
 			scrub.Do(func() {
 				for errs[w] == nil {
 					i := int(turn.Add(1)) - 1
@@ -205,7 +205,7 @@ func (r *recovery) openBodies(g *segment, from int) {
 	last := r.live[from:]
 	r.live = r.live[:from]
 	for _, e := range last {
-		body, err := r.body(&e.entry)
+		body, err := r.read(&e.entry)
 		clear(body)
 		if err != nil {
 			g.gone++
