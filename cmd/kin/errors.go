@@ -44,6 +44,9 @@ var errAborted = errors.New("nothing was done")
 // errNotOut says that outgoing messages stay queued; the command has told so.
 var errNotOut = errors.New("not out yet")
 
+// errNotMade says that there is no profile, because the relay could not be asked.
+var errNotMade = errors.New("no profile was made")
+
 // exitCode gives each error its code (interface.md, Exit codes). No other place
 // decides one.
 func exitCode(err error) int {
@@ -117,6 +120,7 @@ var sentences = []struct {
 	{client.ErrTampered, "err.tampered"},
 	{client.ErrOwnInvite, "err.own-invite"},
 	{client.ErrName, "err.name"},
+	{errNotMade, "err.not-made"},
 	{client.ErrOffline, "err.offline"},
 	{errAborted, "err.aborted"},
 	{errNotOut, "err.not-out"},

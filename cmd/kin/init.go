@@ -74,6 +74,9 @@ func (a *app) setUp(ctx context.Context, name, relay, grant string, keep time.Du
 	}
 	defer clear(passphrase)
 	p, err := client.Create(ctx, dir, passphrase, s)
+	if errors.Is(err, client.ErrOffline) {
+		return errors.Join(errNotMade, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -284,6 +284,8 @@ var kinEnglish = entries{
 	// Errors: what happened, then what to do.
 	"err.offline":              "no connection to the relay",
 	"err.offline.hint":         "Nothing is lost. Try again when you are online: kin sync",
+	"err.not-made":             "no connection to the relay: no profile was made",
+	"err.not-made.hint":        "Look at the address again, and run kin init again when you are online.",
 	"err.not-out":              "not out yet: it is kept on this device",
 	"err.not-out.hint":         "It goes out with the next command. Or run: kin sync",
 	"err.wait":                 "the relay asks to wait (%s): try again in %s",
