@@ -170,10 +170,11 @@ func (c recordCipher) forget() {
 	clear((*[chacha20poly1305.KeySize]byte)((*[2]unsafe.Pointer)(unsafe.Pointer(&c.AEAD))[1])[:])
 }
 
+// openPart opens a part in place.
 func openPart(key *[32]byte, nonce, sealed []byte) ([]byte, error) {
 	c := newCipher(key)
 	defer c.forget()
-	return c.Open(nil, nonce, sealed, nil)
+	return c.Open(sealed[:0], nonce, sealed, nil)
 }
 
 // record is a record's header.

@@ -170,9 +170,9 @@ func (x *index) cached(seq uint64) []byte {
 	if !ok {
 		return nil
 	}
-	b := envelopes.Get().(*[protocol.EnvelopeSize]byte)
-	*b = *x.ring[at].body
-	return b[:]
+	b := envelopes.Get().(*[sealedEnvelope]byte)[:protocol.EnvelopeSize]
+	copy(b, x.ring[at].body[:])
+	return b
 }
 
 func (x *index) uncache(seq uint64) {

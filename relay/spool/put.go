@@ -1,8 +1,9 @@
 package spool
 
 import (
-	"kin/protocol"
 	"time"
+
+	"kin/protocol"
 )
 
 // pending is a put that is not on the disk.
@@ -57,15 +58,16 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 		stored := *e
 		s.mu.Unlock()
 		body, err := s.read(&stored)
-		defer clear(body)
-		switch {
-		case err == nil && string(body) == string(p.Body):
-			done(nil)
-			return nil
-		case err == nil:
+		if err != nil {
+			s.damaged(q, &stored) // and put anew
+			continue
+		}
+		same := string(body) == string(p.Body)
+		if forget(body); !same {
 			return ErrConflict
 		}
-		s.damaged(q, &stored) // and put anew
+		done(nil)
+		return nil
 	}
 }
 

@@ -2,9 +2,12 @@ package spool
 
 import (
 	"errors"
+	"sync"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
 	"kin/internal/scrub"
 	"kin/protocol"
-	"sync"
 )
 
 // Next returns up to max records of a queue whose sequence is above after,
@@ -36,16 +39,33 @@ func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
 	return out
 }
 
-// envelopes are for bodies that were read; those that wait here are blank.
-var envelopes = sync.Pool{New: func() any { return new([protocol.EnvelopeSize]byte) }}
+// sealedEnvelope is an envelope's bytes on the disk.
+const sealedEnvelope = protocol.EnvelopeSize + chacha20poly1305.Overhead
+
+// envelopes are for bodies that are read; those that wait here are blank.
+var envelopes = sync.Pool{New: func() any { return new([sealedEnvelope]byte) }}
+
+// sealedRoom is room for a sealed body of a class, which forget takes back.
+func sealedRoom(class uint8) []byte {
+	if bodySizes[class] == protocol.EnvelopeSize {
+		return envelopes.Get().(*[sealedEnvelope]byte)[:]
+	}
+	return make([]byte, bodySizes[class]+chacha20poly1305.Overhead)
+}
+
+// forget overwrites a body that was read, and what was behind it.
+func forget(body []byte) {
+	body = body[:cap(body)]
+	clear(body)
+	if len(body) == sealedEnvelope {
+		envelopes.Put((*[sealedEnvelope]byte)(body))
+	}
+}
 
 // Forget overwrites the bodies of records that Next returned.
 func Forget(records []Record) {
 	for _, r := range records {
-		clear(r.Body)
-		if len(r.Body) == protocol.EnvelopeSize {
-			envelopes.Put((*[protocol.EnvelopeSize]byte)(r.Body))
-		}
+		forget(r.Body)
 	}
 }
 
@@ -66,7 +86,8 @@ func (s *Spool) damaged(q QueueID, stored *entry) bool {
 	return true
 }
 
-// body reads and opens a record's body, and leaves none of its keys on the stack.
+// body reads and opens a record's body, and leaves none of its keys on the stack. The
+// caller hands it to forget when it is done.
 func (s *Spool) body(e *entry) (b []byte, err error) {
 	scrub.Do(func() { b, err = s.read(e) })
 	return b, err
@@ -91,13 +112,18 @@ func (s *Spool) read(e *entry) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(salt[:])
-	sealed := make([]byte, bodySizes[e.class]+16)
-	if _, err := g.file.ReadAt(sealed, int64(e.body)); err != nil {
+	sealed := sealedRoom(e.class)
+	_, err := g.file.ReadAt(sealed, int64(e.body))
+	if err == nil {
+		key := recordKey(&epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
+		defer clear(key[:])
+		_, err = openPart(&key, bodyNonce, sealed)
+	}
+	if err != nil {
+		forget(sealed)
 		return nil, err
 	}
-	key := recordKey(&epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
-	defer clear(key[:])
-	return openPart(&key, bodyNonce, sealed)
+	return sealed[:bodySizes[e.class]], nil
 }
 
 var errGone = errors.New("the record's key or segment is gone")

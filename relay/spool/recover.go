@@ -206,12 +206,12 @@ func (r *recovery) openBodies(g *segment, from int) {
 	r.live = r.live[:from]
 	for _, e := range last {
 		body, err := r.read(&e.entry)
-		clear(body)
 		if err != nil {
 			g.gone++
 			r.torn = append(r.torn, e.place)
 			continue
 		}
+		forget(body)
 		r.live = append(r.live, e)
 	}
 }
@@ -231,9 +231,9 @@ func (s *Spool) settle() {
 				kept = append(kept, i)
 				continue
 			}
-			body, err := s.body(&x.slab[other])
-			clear(body)
-			if err != nil {
+			if body, err := s.body(&x.slab[other]); err == nil {
+				forget(body)
+			} else {
 				seen[x.slab[i].id] = i
 				kept[slices.Index(kept, other)] = i
 				i = other

@@ -166,7 +166,7 @@ func (s *Spool) move(g *segment) error {
 			}
 			more := append(batch, &pending{queue: a.queue, seq: a.seq, Put: Put{ID: a.id, Expiry: a.epoch, Urgent: a.urgent(), Body: body}})
 			if batchOf(more, min(moveBytes, int(s.SegmentSize))) < len(more) {
-				clear(body)
+				forget(body)
 				break
 			}
 			batch, from, all = more, append(from, a), all[1:]
@@ -212,7 +212,7 @@ func (s *Spool) replace(old []living, copies []*pending) error {
 	defer s.writing.Unlock()
 	entries, err := s.append(copies)
 	for _, p := range copies {
-		clear(p.Body)
+		forget(p.Body)
 	}
 	if err != nil {
 		return err
