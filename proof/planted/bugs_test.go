@@ -110,19 +110,12 @@ func newWork(`}, {"client/work.go", `
 `}}},
 	{"torn tail", "spool", "lost", []edit{{"relay/spool/recover.go", `
 		body, err := r.read(&e.entry)
-		clear(body)
 		if err != nil {
 `, `
 		body, err := r.read(&e.entry)
-		clear(body)
 		if err != nil && false {
 `}, {"relay/spool/put.go",
-		`body, err := s.read(&stored)
-		defer clear(body)
-		switch {
-		case err == nil && string(body) == string(p.Body):`, `body, err := p.Body, error(nil)
-		switch {
-		case err == nil && string(body) == string(p.Body):`}}},
+		`body, err := s.read(&stored)`, `body, err := append([]byte(nil), p.Body...), error(nil)`}}},
 	{"quota miscount", "spool", "quota", []edit{{"relay/spool/write.go",
 		`if s.waiting[p.queue]--; s.waiting[p.queue] <= 0 {`, `if s.waiting[p.queue] <= 0 {`}}},
 	{"lost wake-up", "spool", "not woken", []edit{{"relay/spool/write.go", `
