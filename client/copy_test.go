@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -53,6 +54,43 @@ func receiptForAnOldCopy(t *testing.T, onItsWay bool) {
 		}
 		if s := w.state(g, second); s == StateDelivered {
 			t.Error("told that what was never shown is delivered")
+		}
+	})
+}
+
+// The receipt that an old copy owes is due when it comes back: what waits for it says
+// that it is old, and must be heard before a number is used again.
+func TestAnOldCopyCollectsBeforeItsReceipts(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		send := func(p *Profile, to, text string) {
+			t.Helper()
+			if _, err := p.Send(t.Context(), to, text, SendOptions{Wait: time.Minute}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(g, "K", "first")
+		w.take(k) // and owes a receipt at the next full hour
+		dir, key := filepath.Join(t.TempDir(), "copy"), k.Key()
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(w.homes, "k"))); err != nil {
+			t.Fatal(err)
+		}
+		send(k, "G", "newer")
+		w.take(g)
+		send(g, "K", "answer")
+		time.Sleep(time.Hour)
+		old, err := OpenKey(dir, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer old.Close()
+		old.Dial = w.dial
+		_, err = old.Receive(t.Context(), ReceiveOptions{}, func(ms []Message) error {
+			t.Errorf("an old copy shows %q", ms[0].Text)
+			return nil
+		})
+		if !errors.Is(err, ErrStopped) {
+			t.Errorf("an old copy receives: %v; want %v", err, ErrStopped)
 		}
 	})
 }

@@ -168,7 +168,7 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	if err := v.retireOld(); err != nil {
 		return err
 	}
-	if err := v.outgo(ctx); err != nil {
+	if err := v.outgoWithReceipts(ctx); err != nil {
 		return err
 	}
 	if o.came != nil { // other relays may take long
@@ -190,15 +190,21 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 		if err := o.came(); err != nil {
 			return err
 		}
-		return v.outgo(ctx)
+		return v.outgoWithReceipts(ctx)
 	})
 }
 
-// outgo sends due receipts, the outbox, and what is to be deleted.
-func (v *visit) outgo(ctx context.Context) error {
+// outgoWithReceipts is outgo once what waits has been taken: only then an old copy of a
+// profile knows that it is one, and uses no number again for a receipt.
+func (v *visit) outgoWithReceipts(ctx context.Context) error {
 	if err := v.p.sendReceipts(v.relay); err != nil {
 		return err
 	}
+	return v.outgo(ctx)
+}
+
+// outgo sends the outbox, and what is to be deleted.
+func (v *visit) outgo(ctx context.Context) error {
 	if err := v.flush(ctx); err != nil {
 		return err
 	}

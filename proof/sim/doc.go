@@ -12,8 +12,8 @@
 //	go test ./proof/sim -v -args -seed 17        one again, with its trace
 //
 // A seed is replayed exactly: everything that is left to chance comes from it, and
-// every piece on the wire arrives at a moment of its own, so that the scheduler has
-// little to choose. TestReplays compares the hashes of whole traces, times included.
+// every piece on the wire arrives at a moment of its own and everybody's patience ends
+// at one, so that the scheduler has little to choose. TestReplays compares the hashes of whole traces, times included.
 //
 // What is not simulated: a clock that goes back (a bubble's clock can't), a crash
 // within a commit of a profile or of relay.db (both lie on a real file system, and

@@ -132,7 +132,7 @@ func (p *person) receive(o client.ReceiveOptions) {
 
 func (p *person) sync() {
 	_, err := p.try(true, func(c *process) error {
-		report, err := c.Sync(c.ctx, time.Duration(p.rng.IntN(90))*time.Second)
+		report, err := c.Sync(c.ctx, time.Duration(p.rng.Int64N(int64(90*time.Second))))
 		p.t.note(p.name, "syncs, queued %d: %v", report.Queued, kind(err))
 		return err
 	})
@@ -147,7 +147,7 @@ func (p *person) sync() {
 
 // follow keeps a conversation open for a while, in which p also sends.
 func (p *person) follow() {
-	long := time.Duration(5+p.rng.IntN(40)) * time.Second // awake, it looks at the profile every two seconds
+	long := 5*time.Second + time.Duration(p.rng.Int64N(int64(40*time.Second))) // awake, it looks at the profile every two seconds
 	p.try(true, func(c *process) error {
 		ctx, cancel := context.WithTimeout(c.ctx, long)
 		defer cancel()

@@ -213,7 +213,7 @@ func (p *person) act() {
 	case n < 75:
 		p.receive(client.ReceiveOptions{})
 	case n < 80:
-		p.receive(client.ReceiveOptions{Wait: time.Duration(1+p.rng.IntN(30)) * time.Second})
+		p.receive(client.ReceiveOptions{Wait: time.Second + time.Duration(p.rng.Int64N(int64(30*time.Second)))})
 	case n < 86:
 		p.follow()
 	case n < 90:
