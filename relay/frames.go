@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"kin/internal/scrub"
 	"kin/protocol"
 )
@@ -52,7 +54,7 @@ func (s *session) frame(r io.Reader, class byte) error {
 	if size > protocol.MessageFrame+16 { // one that is slow holds a lot of memory
 		select {
 		case s.relay.chunks <- struct{}{}:
-		case <-s.gone:
+		case <-s.hungUp():
 			return net.ErrClosed
 		}
 		defer func() { <-s.relay.chunks }()
@@ -126,6 +128,9 @@ func (s *session) command(f protocol.Frame) error {
 func (s *session) numbered(n protocol.Corr, paced bool, f func()) error {
 	if err := s.count(n); err != nil {
 		return err
+	}
+	if paced && s.free == nil {
+		s.free = rate.NewLimiter(freeRate, freeBurst)
 	}
 	if paced && !s.free.Allow() {
 		s.refuse(n, protocol.CodeSlowDown, 5*time.Second)

@@ -43,7 +43,7 @@ func (s *session) begin() error {
 	s.hear()
 	s.ping = time.AfterFunc(pingAfter(), s.sendPing)
 	s.mu.Unlock()
-	s.free, s.idle = rate.NewLimiter(freeRate, freeBurst), rate.NewLimiter(freeRate, idleBurst)
+	s.idle = rate.NewLimiter(freeRate, idleBurst)
 	return s.frames(r)
 }
 

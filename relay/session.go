@@ -41,14 +41,13 @@ type session struct {
 	prefix prefix
 	minute *minute
 	ping   *time.Timer
-	gone   chan struct{} // closed when the session is hung up
 
 	// Owned by the reader.
 	link      *protocol.Link
 	linked    bool
-	number    uint64     // of the last command
-	proofKeys []proofKey // a slice: a connection has one, and a map's first takes 400 bytes
-	free      *rate.Limiter
+	number    uint64        // of the last command
+	proofKeys []proofKey    // a slice: a connection has one, and a map's first takes 400 bytes
+	free      *rate.Limiter // nil until it is asked: most never are
 	idle      *rate.Limiter
 	useful    bool // the last command stored or erased something
 
@@ -60,17 +59,18 @@ type session struct {
 	unlinked bool          // it counts among those without a link
 
 	mu      sync.Mutex // guards what follows
-	room    *sync.Cond
+	room    sync.Cond
 	out     []byte // sealed frames for the writer
 	writing bool
 	closed  bool
-	subs    map[uint16]*subscription
-	last    uint16 // handle
+	gone    chan struct{}   // closed when the session is hung up; nil until somebody waits for that
+	subs    []*subscription // by handle
+	last    uint16          // handle
 }
 
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
-	s := &session{relay: r, ws: ws, wire: w, prefix: p, unlinked: true, gone: make(chan struct{}), subs: map[uint16]*subscription{}}
-	s.room = sync.NewCond(&s.mu)
+	s := &session{relay: r, ws: ws, wire: w, prefix: p, unlinked: true}
+	s.room.L = &s.mu
 	return s
 }
 
@@ -146,7 +146,9 @@ func (s *session) hangUp() {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
-		close(s.gone)
+		if s.gone != nil {
+			close(s.gone)
+		}
 	}
 	s.room.Broadcast()
 	s.mu.Unlock()
@@ -155,6 +157,19 @@ func (s *session) hangUp() {
 		return
 	}
 	s.socket().Close() // TLS would say goodbye, for which it could have to wait
+}
+
+// hungUp is closed when the session is hung up.
+func (s *session) hungUp() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone == nil {
+		s.gone = make(chan struct{})
+		if s.closed {
+			close(s.gone)
+		}
+	}
+	return s.gone
 }
 
 // socket is the connection below TLS.

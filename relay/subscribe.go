@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -59,6 +60,9 @@ func (s *session) subscribe(q spool.QueueID) (*subscription, protocol.Code) {
 	defer r.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return nil, protocol.CodeInternal
+	}
 	for _, sub := range s.subs {
 		if sub.queue == q {
 			return sub, protocol.CodeOK
@@ -69,13 +73,20 @@ func (s *session) subscribe(q spool.QueueID) (*subscription, protocol.Code) {
 	}
 	s.last++
 	sub := &subscription{session: s, queue: q, handle: s.last}
-	if s.subs == nil { // the session has ended
-		return nil, protocol.CodeInternal
-	}
-	s.subs[sub.handle] = sub
+	s.subs = append(s.subs, sub)
 	r.subs[q] = append(r.subs[q], sub)
 	return sub, protocol.CodeOK
 }
+
+// subscription is the one with a handle; nil if there is none. mu is held.
+func (s *session) subscription(handle uint16) *subscription {
+	if i, ok := slices.BinarySearchFunc(s.subs, handle, byHandle); ok {
+		return s.subs[i]
+	}
+	return nil
+}
+
+func byHandle(sub *subscription, handle uint16) int { return cmp.Compare(sub.handle, handle) }
 
 func (r *Relay) unsubscribe(sub *subscription) {
 	r.mu.Lock()
@@ -90,8 +101,8 @@ func (r *Relay) unsubscribe(sub *subscription) {
 
 func (s *session) unsub(c *protocol.Unsub) {
 	s.mu.Lock()
-	sub := s.subs[c.Handle]
-	delete(s.subs, c.Handle)
+	sub := s.subscription(c.Handle)
+	s.subs = slices.DeleteFunc(s.subs, func(o *subscription) bool { return o == sub })
 	s.mu.Unlock()
 	if sub == nil {
 		s.refuse(c.Corr, protocol.CodeUnknownQueue, 0)
@@ -104,7 +115,7 @@ func (s *session) unsub(c *protocol.Unsub) {
 // ack erases collected envelopes. It is not answered.
 func (s *session) ack(c *protocol.Ack) {
 	s.mu.Lock()
-	sub := s.subs[c.Handle]
+	sub := s.subscription(c.Handle)
 	if sub == nil {
 		s.mu.Unlock()
 		return

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -129,11 +130,13 @@ func wireMessage(b []byte) (n int) {
 // push seals what the subscriptions have, within their windows. mu is held, but
 // not while the spool is read.
 func (s *session) push() {
-	for handle := range s.last { // in their order, so that none is passed over
-		sub := s.subs[handle+1]
-		if sub == nil {
-			continue
+	for handle := uint16(0); ; { // in their order, so that none is passed over
+		i, _ := slices.BinarySearchFunc(s.subs, handle+1, byHandle)
+		if i == len(s.subs) {
+			return
 		}
+		sub := s.subs[i]
+		handle = sub.handle
 		fits := (outLimit - len(s.out) + msgSize) / msgSize
 		if !sub.dirty || fits <= 0 {
 			continue
