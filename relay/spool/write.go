@@ -189,7 +189,7 @@ func (s *Spool) disown(g *segment, entries []entry) {
 // sealBatch lays a batch out in buf.
 func (s *Spool) sealBatch(g *segment, l *layout, keys []*epochKey, bodies []int, length int, batch []*pending) ([]entry, error) {
 	if cap(s.buf) < length {
-		s.buf = make([]byte, max(length, min(maxBatch, int(s.SegmentSize))))
+		s.buf = make([]byte, max(length, min(2*cap(s.buf), maxBatch)))
 	}
 	b := s.buf[:length]
 	clear(b[:l.header(0)])
