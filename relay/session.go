@@ -109,6 +109,7 @@ func (s *session) goOn(err error) {
 // connections wait most of the time; a goroutine that has only waited keeps a small
 // stack, and in the lot there is none.
 func (s *session) rest(inLot bool) {
+	s.wire.still()
 	if !inLot || !s.relay.lot.park(s) {
 		go s.wait()
 	}
@@ -124,6 +125,7 @@ func (s *session) wait() {
 		s.rest(true) // it has nothing to say
 		return
 	}
+	s.wire.stir()
 	if err == nil {
 		err = s.message()
 	}

@@ -17,6 +17,7 @@ type wire struct {
 	*net.TCPConn
 	raw  syscall.RawConn
 	br   *bufio.Reader // the websocket's, above it
+	bare bool          // br has no buffer
 	buf  *[]byte
 	rest []byte // of buf, not given out
 	full bool   // the last read filled its buffer
@@ -150,6 +151,36 @@ func (w *wire) fill(wait bool) error {
 // readBuffer is a websocket's. It is only for heads: a wire has read all that is here.
 // gorilla's Upgrader takes none that is smaller.
 const readBuffer = 257
+
+// Buffers of websockets, and what is left of a bufio.Reader without one.
+var (
+	heads  = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+	shells = sync.Pool{New: func() any { return new(bufio.Reader) }}
+)
+
+// still gives the websocket's buffer away, if it is empty: nobody reads from the
+// websocket before stir.
+func (w *wire) still() {
+	if w == nil || w.bare || w.br.Buffered() > 0 {
+		return
+	}
+	b := shells.Get().(*bufio.Reader)
+	*b, *w.br = *w.br, bufio.Reader{}
+	heads.Put(b)
+	w.bare = true
+}
+
+// stir takes a buffer for the websocket again.
+func (w *wire) stir() {
+	if w == nil || !w.bare {
+		return
+	}
+	b := heads.Get().(*bufio.Reader)
+	*w.br, *b = *b, bufio.Reader{}
+	shells.Put(b)
+	w.br.Reset(w)
+	w.bare = false
+}
 
 // onWire has an upgrade go on with a wire, where there can be one, and a small buffer.
 type onWire struct {
