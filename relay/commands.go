@@ -121,7 +121,7 @@ func (s *session) del(c *protocol.Del) {
 // mayStore checks pace and room before anything is changed.
 func (s *session) mayStore(q *queue, n protocol.Corr, flags uint8) bool {
 	urgent := flags&protocol.FlagUrgent != 0
-	if !q.paced.Allow() {
+	if !s.relay.store.allow(q.Receiver) {
 		s.refuse(n, protocol.CodeSlowDown, 30*time.Second)
 		return false
 	}

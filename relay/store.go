@@ -42,8 +42,8 @@ type queue struct {
 	Gone      bool      `json:",omitempty"` // deleted; kept for the invite's sake
 	Invite    *invite   `json:",omitempty"`
 
-	used  bool // Day is not written yet
-	paced *rate.Limiter
+	used  bool          // Day is not written yet
+	paced *rate.Limiter // nil until something is put
 }
 
 // invite is what was offered on a queue.
@@ -76,6 +76,7 @@ type store struct {
 	receivers map[hash]*queue
 	senders   map[hash]*queue
 	locations map[hash]*queue
+	swept     uint32 // the day whose expired tickets are gone
 }
 
 var (
@@ -238,10 +239,21 @@ func (s *store) find(m map[hash]*queue, id protocol.ID) (q queue, ok bool) {
 	if d := today(time.Now()); d != r.Day {
 		r.Day, r.used = d, true
 	}
+	return *r, !r.Gone
+}
+
+// allow tells whether a queue may get one more envelope now.
+func (s *store) allow(receiver hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.receivers[receiver]
+	if r == nil {
+		return true // deleted meanwhile
+	}
 	if r.paced == nil {
 		r.paced = rate.NewLimiter(s.pace, sendBurst)
 	}
-	return *r, !r.Gone
+	return r.paced.Allow()
 }
 
 // sweep forgets tickets that expired, and deleted queues whose invite did. Where
@@ -261,11 +273,19 @@ func (s *store) sweep(now time.Time) error {
 			changed = append(changed, q)
 		}
 	}
-	tickets, err := s.expiredTickets(now)
-	if err != nil || len(gone)+len(changed)+len(tickets) == 0 {
-		return err
+	var tickets [][]byte
+	day := today(now)
+	if day != s.swept { // tickets expire at the end of a day
+		var err error
+		if tickets, err = s.expiredTickets(now); err != nil {
+			return err
+		}
 	}
-	err = s.db.Update(func(tx *bbolt.Tx) error {
+	if len(gone)+len(changed)+len(tickets) == 0 {
+		s.swept = day
+		return nil
+	}
+	err := s.db.Update(func(tx *bbolt.Tx) error {
 		for _, q := range gone {
 			if err := tx.Bucket(bucketQueues).Delete(q.Receiver[:]); err != nil {
 				return err
@@ -292,5 +312,6 @@ func (s *store) sweep(now time.Time) error {
 	for _, q := range changed {
 		q.used = false
 	}
+	s.swept = day
 	return nil
 }
