@@ -165,7 +165,7 @@ func (r *reader) take(peer *reader, seq uint64, now time.Time) outcome {
 			r.take(peer, seq, now)
 		}
 		return outJoined
-	case !r.joined && len(r.held) >= 32:
+	case !r.joined && len(r.held) >= 128:
 		return outLeft
 	case !r.joined:
 		r.held = append(r.held, seq)

@@ -1,8 +1,13 @@
 package client
 
 import (
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"kin/relay"
 )
 
 // A join that the relay refuses says nothing of another, on whose way that is met: the
@@ -31,6 +36,34 @@ func TestAJoinMeetsAnotherThatIsRefused(t *testing.T) {
 		}
 		if got, want := g.Overheard(), []Event{{"one", EventRefused, 1}}; !slices.Equal(got, want) {
 			t.Errorf("%v; want %v", got, want)
+		}
+	})
+}
+
+// A flight whose class ran out is put again behind what the guest has said since, which
+// may be a text of 64 pieces: all of it must be taken before the flight comes.
+func TestAFlightThatIsPutAgainBehindALongTextArrives(t *testing.T) {
+	inTownWith(t, nil, relay.Config{MaxTTL: 24 * time.Hour}, func(t *testing.T, w *town) {
+		k, _ := w.couple()
+		g, err := makeProfile(filepath.Join(w.homes, "h"), []byte("correct horse"), cheap, 30*24*time.Hour, &self{Name: "H"}, w.dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		if _, err := g.Join(t.Context(), w.invite(k, "H"), "", ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Hour)
+		long := strings.Repeat("s", 64*1400)
+		if _, err := g.Send(t.Context(), "K", long, SendOptions{TTL: 14 * 24 * time.Hour, Wait: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Hour)
+		if _, err := g.Sync(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.take(k); !slices.Contains(got, long) {
+			t.Errorf("of %d texts none is the long one", len(got))
 		}
 	})
 }

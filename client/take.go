@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	maxHeld       = 32 // envelopes of an invite that came before its flight
-	maxQuarantine = 64 // envelopes of a contact; the oldest goes
+	maxHeld       = 128 // envelopes of an invite that came before its flight: what a queue holds
+	maxQuarantine = 64  // envelopes of a contact; the oldest goes
 )
 
 // take does everything that an envelope asks for, within the commit. ack: the
