@@ -189,7 +189,7 @@ func newPeer(t *testing.T, js bool) *peer {
 
 func peerIn(t *testing.T, js bool, profile string) *peer {
 	if js {
-		return &peer{t, js, profile, []string{"node", "kin.js", "--profile", profile}}
+		return &peer{t, js, profile, []string{"node", "client/kin.js", "--profile", profile}}
 	}
 	pass := filepath.Join(filepath.Dir(profile), "passphrase")
 	if err := os.WriteFile(pass, []byte("correct horse battery\n"), 0o600); err != nil {

@@ -3,8 +3,6 @@ import { cut, join, number, refuse, u64 } from './bytes.js'
 import { marshalHosts, parseHosts } from './texts.js'
 import { checked } from './keys.js'
 
-export const TEXT = 1
-export const CONTROL = 2
 export const FIRST = 3
 
 const lastMoment = 253402300799999 // the end of the year 9999

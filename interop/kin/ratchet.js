@@ -182,11 +182,3 @@ function limited(s) {
   }
   return { ...s, recv_skipped: present, old: old.filter((o) => o.skipped.length > 0) }
 }
-
-// forget destroys skipped keys 15 days after they were skipped.
-export function forget(s, now) {
-  const young = (keys) => keys.filter((k) => k.when > now - 1296000)
-  return {
-    ...s, recv_skipped: young(s.recv_skipped), old: s.old.map((o) => ({ ...o, skipped: young(o.skipped) })).filter((o) => o.skipped.length > 0),
-  }
-}

@@ -2,9 +2,15 @@
 import { ascii, join, u64 } from '../kin/bytes.js'
 import { marshal, marshalMeta } from '../kin/body.js'
 import { publicKey } from '../kin/keys.js'
-import { newMessageID } from '../kin/outbox.js'
 import { fields, metaFields } from './items.js'
 import { flipped, longer, low, put, random, shorter } from './random.js'
+
+function newMessageID() { // UUID version 4
+  const id = random(16)
+  id[6] = (id[6] & 15) | 0x40
+  id[8] = (id[8] & 63) | 0x80
+  return id
+}
 
 const utf8 = (s) => new Uint8Array(Buffer.from(s, 'utf8'))
 const b = (...n) => Uint8Array.of(...n)
