@@ -121,3 +121,54 @@ func TestTextOfAStoppedSessionIsNotWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// What a stopped session has on the relay can still be taken back, and is, as soon as the
+// relay can be reached.
+func TestSyncTakesBackWhatAStoppedSessionSent(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		dir, key := filepath.Join(t.TempDir(), "copy"), g.Key()
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(w.homes, "g"))); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"newer", "newest"} {
+			if _, err := g.Send(t.Context(), "K", text, SendOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.take(k)
+		if _, err := k.Send(t.Context(), "G", "for the newer profile", SendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		old, err := OpenKey(dir, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer old.Close()
+		old.Dial = w.dial
+		late, err := old.Send(t.Context(), "K", "late", SendOptions{})
+		if err != nil || late.State != StateOnRelay {
+			t.Fatal(late.State, err)
+		}
+		if _, err := old.Sync(t.Context(), 0); !errors.Is(err, ErrStopped) {
+			t.Fatalf("%v; want %v", err, ErrStopped)
+		}
+		w.cut()
+		if _, err := old.Cancel(t.Context(), late.ID); err == nil {
+			t.Fatal("taken back without a network")
+		}
+		if r, err := old.Sync(t.Context(), 0); !errors.Is(err, ErrOffline) || r.Queued != 1 {
+			t.Fatalf("%d wait, %v; want the one that takes back", r.Queued, err)
+		}
+		go func() {
+			time.Sleep(time.Minute)
+			w.mend()
+		}()
+		if _, err := old.Sync(t.Context(), time.Hour); !errors.Is(err, ErrStopped) {
+			t.Fatalf("%v; want %v", err, ErrStopped)
+		}
+		if got := w.take(k); len(got) > 0 {
+			t.Errorf("%q came, though it was taken back", got)
+		}
+	})
+}
