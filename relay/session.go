@@ -109,7 +109,9 @@ func (s *session) goOn(err error) {
 // connections wait most of the time; a goroutine that has only waited keeps a small
 // stack, and in the lot there is none.
 func (s *session) rest(inLot bool) {
-	s.wire.still()
+	if inLot {
+		s.wire.still()
+	}
 	if !inLot || !s.relay.lot.park(s) {
 		go s.wait()
 	}
