@@ -90,7 +90,7 @@ func (a *app) textToSend(ctx context.Context, args []string) (string, error) {
 		if a.terminal() != nil {
 			a.hint("send.shell-history")
 		}
-		return args[1], nil
+		return a.someText(args[1])
 	}
 	if len(args) == 1 && isTerminal(a.stdin) {
 		if t := a.terminal(); t != nil {
@@ -106,8 +106,13 @@ func (a *app) textToSend(ctx context.Context, args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(decodeText(b)), "\n"), "\r")
-	if text == "" {
+	return a.someText(strings.TrimSuffix(strings.TrimSuffix(string(decodeText(b)), "\n"), "\r"))
+}
+
+// someText is a text in which there is something to read: an empty one is a mistake, of a
+// script perhaps.
+func (a *app) someText(text string) (string, error) {
+	if strings.TrimSpace(text) == "" {
 		return "", a.usage("send.nothing")
 	}
 	return text, nil
