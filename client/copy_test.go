@@ -17,13 +17,29 @@ func TestReceiptIsNotForTheTextOfAnOldCopy(t *testing.T) {
 	t.Run("on its way", func(t *testing.T) { receiptForAnOldCopy(t, true) })
 }
 
+// copyOf copies a profile, whose home is so called, as it is now; old opens the copy.
+func (w *town) copyOf(p *Profile, home string) (old func() *Profile) {
+	w.t.Helper()
+	dir, key := filepath.Join(w.t.TempDir(), "copy"), p.Key()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(w.homes, home))); err != nil {
+		w.t.Fatal(err)
+	}
+	return func() *Profile {
+		w.t.Helper()
+		p, err := OpenKey(dir, key)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(p.Close)
+		p.Dial = w.dial
+		return p
+	}
+}
+
 func receiptForAnOldCopy(t *testing.T, onItsWay bool) {
 	inTown(t, func(t *testing.T, w *town) {
 		k, g := w.couple()
-		dir, key := filepath.Join(t.TempDir(), "copy"), g.Key()
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(w.homes, "g"))); err != nil {
-			t.Fatal(err)
-		}
+		old := w.copyOf(g, "g")
 		if _, err := g.Send(t.Context(), "K", "first", SendOptions{Wait: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
@@ -33,12 +49,7 @@ func receiptForAnOldCopy(t *testing.T, onItsWay bool) {
 			w.take(k)
 		}
 		g.Close()
-		g, err := OpenKey(dir, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer g.Close()
-		g.Dial = w.dial
+		g = old()
 		second, err := g.Send(t.Context(), "K", "second", SendOptions{Wait: time.Minute})
 		if err != nil {
 			t.Fatal(err)
@@ -71,21 +82,12 @@ func TestAnOldCopyCollectsBeforeItsReceipts(t *testing.T) {
 		}
 		send(g, "K", "first")
 		w.take(k) // and owes a receipt at the next full hour
-		dir, key := filepath.Join(t.TempDir(), "copy"), k.Key()
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(w.homes, "k"))); err != nil {
-			t.Fatal(err)
-		}
+		old := w.copyOf(k, "k")
 		send(k, "G", "newer")
 		w.take(g)
 		send(g, "K", "answer")
 		time.Sleep(time.Hour)
-		old, err := OpenKey(dir, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer old.Close()
-		old.Dial = w.dial
-		_, err = old.Receive(t.Context(), ReceiveOptions{}, func(ms []Message) error {
+		_, err := old().Receive(t.Context(), ReceiveOptions{}, func(ms []Message) error {
 			t.Errorf("an old copy shows %q", ms[0].Text)
 			return nil
 		})

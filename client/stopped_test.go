@@ -2,8 +2,6 @@ package client
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -65,10 +63,7 @@ func TestTextOfAStoppedSessionIsNotWaitedFor(t *testing.T) {
 	inTownWith(t, nil, oneRoom, func(t *testing.T, w *town) {
 		k, g := w.couple()
 		_, second := w.sendWaiting(g)
-		dir, key := filepath.Join(t.TempDir(), "copy"), g.Key()
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(w.homes, "g"))); err != nil {
-			t.Fatal(err)
-		}
+		restored := w.copyOf(g, "g")
 		w.take(k)
 		if _, err := g.Cancel(t.Context(), second.ID); err != nil {
 			t.Fatal(err)
@@ -80,12 +75,7 @@ func TestTextOfAStoppedSessionIsNotWaitedFor(t *testing.T) {
 		if _, err := k.Send(t.Context(), "G", "for the newer profile", SendOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		old, err := OpenKey(dir, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer old.Close()
-		old.Dial = w.dial
+		old := restored()
 		status := func(wantStopped bool) {
 			t.Helper()
 			all, err := old.Status()
@@ -127,10 +117,7 @@ func TestTextOfAStoppedSessionIsNotWaitedFor(t *testing.T) {
 func TestSyncTakesBackWhatAStoppedSessionSent(t *testing.T) {
 	inTown(t, func(t *testing.T, w *town) {
 		k, g := w.couple()
-		dir, key := filepath.Join(t.TempDir(), "copy"), g.Key()
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(w.homes, "g"))); err != nil {
-			t.Fatal(err)
-		}
+		restored := w.copyOf(g, "g")
 		for _, text := range []string{"newer", "newest"} {
 			if _, err := g.Send(t.Context(), "K", text, SendOptions{}); err != nil {
 				t.Fatal(err)
@@ -140,12 +127,7 @@ func TestSyncTakesBackWhatAStoppedSessionSent(t *testing.T) {
 		if _, err := k.Send(t.Context(), "G", "for the newer profile", SendOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		old, err := OpenKey(dir, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer old.Close()
-		old.Dial = w.dial
+		old := restored()
 		late, err := old.Send(t.Context(), "K", "late", SendOptions{})
 		if err != nil || late.State != StateOnRelay {
 			t.Fatal(late.State, err)
