@@ -35,7 +35,7 @@ func generate(a gauge.Announced, what string, args ...string) (*generator, error
 	}
 	g := &generator{cmd: exec.Command(self, append(append([]string{what}, args...), string(relay))...)}
 	if what == "attack" {
-		g.cmd = exec.Command("nice", append([]string{"-n", strconv.Itoa(niceFoes - nice)}, g.cmd.Args...)...)
+		g.cmd = exec.Command("nice", append([]string{"-n", strconv.Itoa(niceFoes)}, g.cmd.Args...)...)
 		g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	}
 	g.cmd.Stderr = os.Stderr
@@ -49,6 +49,9 @@ func generate(a gauge.Announced, what string, args ...string) (*generator, error
 	g.out = json.NewDecoder(out)
 	if err := g.cmd.Start(); err != nil {
 		return nil, err
+	}
+	if what == "attack" {
+		os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", g.cmd.Process.Pid), []byte(strconv.Itoa(niceFoes)), 0) // the session's share, where sessions have one
 	}
 	if err := g.out.Decode(new(told)); err != nil {
 		return nil, fmt.Errorf("%s %v did not begin: %w", what, args, err)

@@ -108,12 +108,10 @@ func (s *server) stop() {
 	os.RemoveAll(s.dir)
 }
 
-// Priorities: other programs on this machine must not be measured, and attackers must
-// not take the time of those who measure. Without root all have the same.
-const (
-	nice     = -15 // the relay, and honest users
-	niceFoes = 0   // in sessions of their own
-)
+// niceFoes is for attackers, in sessions of their own: they must not take the time of
+// those who measure. All others have 0, as they would: above the kernel's own threads,
+// the relay would keep from running what writes for it.
+const niceFoes = 10
 
 // leaveFirst has this process use all processors but the first, and returns its
 // number; the relay has that one alone. With one processor they share it.
@@ -132,9 +130,7 @@ func leaveFirst() (first int, err error) {
 	for _, t := range threads {
 		id, _ := strconv.Atoi(t.Name())
 		err = errors.Join(err, unix.SchedSetaffinity(id, &all))
-		unix.Setpriority(unix.PRIO_PROCESS, id, nice)
 	}
-	os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(nice)), 0) // the session's share
 	return first, err
 }
 

@@ -151,10 +151,10 @@ func setDefault[T comparable](v *T, d T) {
 }
 
 func (r *Relay) openData() (err error) {
-	if r.comers, err = turns.Open(); err != nil {
+	if r.comers, err = turns.Open(disk.Away); err != nil {
 		return err
 	}
-	if r.much, err = turns.Open(); err != nil {
+	if r.much, err = turns.Open(disk.Away); err != nil {
 		return err
 	}
 	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {

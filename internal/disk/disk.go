@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 )
 
 // File is an open file. WriteAt beyond the end extends it.
@@ -45,9 +46,32 @@ type FS interface {
 // OS is the operating system's file system.
 type OS struct{}
 
+// away counts the threads in operations of OS's files.
+var away atomic.Int32
+
+// Away tells whether a thread of this process reads, writes or syncs a file of OS's: when
+// it comes back, the processor may be another's.
+func Away() bool { return away.Load() > 0 }
+
 type osFile struct{ *os.File }
 
-func (f osFile) Sync() error { return datasync(f.File) }
+func (f osFile) ReadAt(b []byte, at int64) (int, error) {
+	away.Add(1)
+	defer away.Add(-1)
+	return f.File.ReadAt(b, at)
+}
+
+func (f osFile) WriteAt(b []byte, at int64) (int, error) {
+	away.Add(1)
+	defer away.Add(-1)
+	return f.File.WriteAt(b, at)
+}
+
+func (f osFile) Sync() error {
+	away.Add(1)
+	defer away.Add(-1)
+	return datasync(f.File)
+}
 
 func (f osFile) Size() (int64, error) {
 	st, err := f.Stat()

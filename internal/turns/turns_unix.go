@@ -16,15 +16,16 @@ type Turns struct {
 	line chan struct{} // the one who is next; the others wait to enter
 	r, w *os.File      // a pipe, on which the poller calls who is next
 	raw  syscall.RawConn
+	away func() bool
 }
 
-// Open makes its pipe.
-func Open() (*Turns, error) {
+// Open makes its pipe. away tells whether threads of this process are at the disk.
+func Open(away func() bool) (*Turns, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	t := &Turns{line: make(chan struct{}, 1), r: r, w: w}
+	t := &Turns{line: make(chan struct{}, 1), r: r, w: w, away: away}
 	if err = r.SetReadDeadline(time.Time{}); err == nil { // else the poller does not watch it
 		t.raw, err = r.SyscallConn()
 	}
@@ -55,5 +56,8 @@ func (t *Turns) Wait() {
 			}
 		}
 	})
+	if t.away() {
+		yield()
+	}
 	runtime.Gosched() // what the poller found last runs first
 }

@@ -14,7 +14,7 @@ import (
 // waiting for whom bytes are here.
 func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	of, err := Open()
+	of, err := Open(func() bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
