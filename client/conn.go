@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -46,13 +45,17 @@ type conn struct {
 	ws  *websocket.Conn
 	err error // why the reader ended
 
-	mu      sync.Mutex // guards what follows, and writing
-	link    *protocol.Link
+	writing sync.Mutex     // held to write; guards what follows, of link what seals
+	link    *protocol.Link // the reader opens with it
 	prefix  [16]byte
 	number  uint64
-	pending map[uint64]chan protocol.Answer
 	keys    map[string]*protocol.ProofKey
 	out     []byte
+
+	ponging atomic.Bool
+
+	mu      sync.Mutex // not held while writing: the relay reads no more until its answers are read
+	pending map[uint64]chan protocol.Answer
 }
 
 // offline wraps what went wrong on the network, so that callers see ErrOffline.
@@ -126,127 +129,29 @@ func (c *conn) handshake(ctx context.Context, pin protocol.Fingerprint) error {
 	rand.Read(c.prefix[:])
 	c.ws.SetPingHandler(func(data string) error {
 		c.ws.SetReadDeadline(time.Now().Add(deadAfter))
-		c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeTimeout))
-		return nil // a failed pong shows at the next read
+		c.pong([]byte(data))
+		return nil
 	})
 	c.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
 	return c.ws.WriteMessage(websocket.BinaryMessage, answer)
 }
 
-// read takes frames until the connection ends, and frees everybody who waits.
-func (c *conn) read() {
-	c.err = c.readFrames()
-	c.ws.Close()
-	c.mu.Lock()
-	for _, ch := range c.pending {
-		close(ch)
+// pong answers a ping. The reader does not wait for it; what comes meanwhile is not
+// answered (RFC 6455, section 5.5.3, leaves that open). If it fails, the next read shows it.
+func (c *conn) pong(data []byte) {
+	if !c.ponging.CompareAndSwap(false, true) {
+		return
 	}
-	c.pending = nil
-	c.mu.Unlock()
-	close(c.msgs)
-	close(c.done)
-}
-
-func (c *conn) readFrames() error {
-	for {
-		c.ws.SetReadDeadline(time.Now().Add(deadAfter))
-		kind, r, err := c.ws.NextReader()
-		if err != nil {
-			return err
-		}
-		if kind != websocket.BinaryMessage {
-			return protocol.ErrMalformed
-		}
-		if err := c.readMessage(r); err != nil {
-			return err
-		}
-	}
-}
-
-// readMessage reads one websocket message: one or more frames.
-func (c *conn) readMessage(r io.Reader) error {
-	for {
-		var class [1]byte
-		if _, err := io.ReadFull(r, class[:]); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		n, err := protocol.SealedSize(class[0])
-		if err != nil {
-			return err
-		}
-		sealed := make([]byte, n)
-		if _, err := io.ReadFull(r, sealed); err != nil {
-			return err
-		}
-		f, err := c.link.Open(class[0], sealed)
-		if err != nil {
-			return err
-		}
-		a, err := protocol.ParseAnswer(f)
-		if err != nil {
-			return err
-		}
-		if err := c.take(a); err != nil {
-			return err
-		}
-	}
-}
-
-var errFlood = errors.New("the relay sends more than was asked for")
-
-// take hands an answer to whoever waits for it.
-func (c *conn) take(a protocol.Answer) error {
-	if a == nil {
-		return nil
-	}
-	c.heard.Store(time.Now().UnixNano())
-	var number uint64
-	switch a := a.(type) {
-	case *protocol.Msg:
-		select {
-		case c.msgs <- a:
-			return nil
-		default:
-			return errFlood
-		}
-	case *protocol.Tried:
-		select {
-		case c.tried <- a:
-		default: // the count comes again with the next SUB
-		}
-		return nil
-	case *protocol.OK:
-		number = a.Corr
-	case *protocol.Error:
-		number = a.Corr
-	case *protocol.Issued:
-		number = a.Corr
-	case *protocol.IDs:
-		number = a.Corr
-	case *protocol.Blob:
-		number = a.Corr
-	case *protocol.Subbed:
-		number = a.Corr
-	}
-	c.mu.Lock()
-	ch := c.pending[number]
-	delete(c.pending, number)
-	c.mu.Unlock()
-	if ch != nil {
-		ch <- a // buffered: one answer a command
-	}
-	return nil
+	go func() {
+		defer c.ponging.Store(false)
+		c.ws.WriteControl(websocket.PongMessage, data, time.Now().Add(writeTimeout))
+	}()
 }
 
 // start writes a command; make is given its number and a way to prove.
 func (c *conn) start(build func(protocol.Corr, prover) (protocol.Command, error)) (<-chan protocol.Answer, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pending == nil {
-		return nil, c.lost()
-	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	c.number++
 	var corr protocol.Corr
 	copy(corr[:], c.prefix[:])
@@ -255,16 +160,18 @@ func (c *conn) start(build func(protocol.Corr, prover) (protocol.Command, error)
 	if err != nil {
 		return nil, err
 	}
-	ch := make(chan protocol.Answer, 1)
-	c.pending[c.number] = ch
+	ch := c.expect(c.number)
+	if ch == nil {
+		return nil, c.lost()
+	}
 	if err := c.write(cmd); err != nil {
-		delete(c.pending, c.number)
+		c.expected(c.number)
 		return nil, err
 	}
 	return ch, nil
 }
 
-// write seals and sends one command. mu is held.
+// write seals and sends one command. writing is held.
 func (c *conn) write(cmd protocol.Command) error {
 	c.out = c.link.Seal(c.out[:0], cmd.Type(), cmd.Body())
 	c.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -323,8 +230,8 @@ func (c *conn) do(ctx context.Context, build func(protocol.Corr, prover) (protoc
 
 // ack erases collected envelopes. Nothing answers it: close shows that it was done.
 func (c *conn) ack(handle uint16, seqs []uint64) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	return c.write(&protocol.Ack{Handle: handle, Sequences: seqs})
 }
 
