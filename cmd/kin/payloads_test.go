@@ -56,6 +56,7 @@ func payloads() (out []payload) {
 	add(false, "spaces", "\u00a0\u2000\u2003\u2007\u202f\u205f\u3000\u1680")
 	add(true, "line and paragraph separator", "a\u2028b\u2029c")
 	add(true, "combining bomb", "e"+strings.Repeat("\u0301", 10000))
+	add(false, "combining bomb around what is not shown", "e"+strings.Repeat("\u0301\u200b", 200))
 	add(false, "combining bomb of enclosing and spacing marks", "a"+strings.Repeat("\u20dd\u0903\u0488", 200))
 	add(true, "very wide line", strings.Repeat("W", 9000))
 	add(false, "very wide line of wide letters", strings.Repeat("한", 3000))

@@ -38,6 +38,9 @@ func filter(s string, bound int, lines bool) string {
 		n++
 	}
 	for i, r := range s { // a byte that is not UTF-8 arrives as U+FFFD
+		if r != brailleBlank && Invisible(r) {
+			continue // marks around it will stand in a row
+		}
 		if n >= bound {
 			put('…')
 			break
@@ -60,7 +63,7 @@ func filter(s string, bound int, lines bool) string {
 			put(' ')
 		case unicode.Is(unicode.Zs, r), r == brailleBlank:
 			put(' ')
-		case Invisible(r), marks > maxMarks:
+		case marks > maxMarks:
 		case unicode.IsPrint(r):
 			put(r)
 		default: // a control or an unassigned character: that it was there is shown

@@ -28,6 +28,7 @@ func TestFilter(t *testing.T) {
 		{"variation selectors and tags", "a\ufe0f\U000e0101\U000e0041b", "ab", "ab"},
 		{"spaces", "a\u00a0b\u2003c\u3000d", "a b c  d", "a b c  d"},
 		{"marks in a row", "e" + strings.Repeat("\u0301", 50), "e\u0301\u0301\u0301\u0301", "e\u0301\u0301\u0301\u0301"},
+		{"marks in a row, and what is left out between them", "e" + strings.Repeat("\u0301\u0301\u0301\u200b", 50), "e\u0301\u0301\u0301\u0301", "e\u0301\u0301\u0301\u0301"},
 		{"private use and unassigned", "\ue000\U000f0000\u0378", "���", "���"},
 		{"surrogate bytes", "\xed\xa0\x80", "���", "���"},
 		{"emoji", "👩‍👩‍👧", "👩👩👧", "👩👩👧"},
@@ -71,7 +72,7 @@ func TestCombiningBombInJSON(t *testing.T) {
 }
 
 func FuzzFilter(f *testing.F) {
-	for _, s := range []string{"", "a\tb\r\n", "\x1b[2J\u202e", "\u0301\u0301\u0301\u0301\u0301", "\xff\xfe", "한\u200b글"} {
+	for _, s := range []string{"", "a\tb\r\n", "\x1b[2J\u202e", "\u0301\u0301\u0301\u0301\u0301", "\u0301\u0301\u0301\u0301\u0301\u0301\u0601\u0301", "\xff\xfe", "한\u200b글"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
