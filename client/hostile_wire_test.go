@@ -33,6 +33,9 @@ type folk struct {
 	said   map[string]*saying // by text
 	calm   bool               // no time passes in which a message dies
 	err    error
+
+	refused bool // G was told that a new join was refused
+	torn    bool // and K took it: what K says goes to a session that G has given up
 }
 
 type wirePerson struct {
@@ -255,6 +258,7 @@ func (s *folk) receive(p *wirePerson) {
 	}
 	s.accept(p)
 	for _, e := range r.Events {
+		s.torn = s.torn || e.Kind == EventJoined && s.refused
 		if e.Kind == EventStopped || e.Kind == EventNewerCopy || e.Kind == EventForked || e.Kind == EventOtherGuest {
 			s.wrong("%s is told %q of %s, and everybody is honest", p.name, e.Kind, e.Contact)
 		}
@@ -325,6 +329,7 @@ func (s *folk) rejoin() {
 	if err != nil && !s.allowed(err) {
 		s.wrong("a new join: %w", err)
 	}
+	s.refused = s.refused || err != nil && !errors.Is(err, ErrOffline)
 	s.receive(s.people[0])
 	for _, said := range s.said {
 		said.before = true
@@ -489,7 +494,7 @@ func (s *folk) heal() {
 		if _, ok := whole[pair]; !ok {
 			whole[pair] = true
 		}
-		if said.cancelled || said.until.Before(began.Add(8*24*time.Hour)) || said.before {
+		if said.cancelled || said.until.Before(began.Add(8*24*time.Hour)) || said.before || s.torn && said.from == "K" && said.to == "G" {
 			whole[pair] = false
 			continue
 		}
