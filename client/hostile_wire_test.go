@@ -34,6 +34,7 @@ type folk struct {
 	calm   bool               // no time passes in which a message dies
 	err    error
 
+	joining bool // G has begun a new join, of which K may know more than G
 	refused bool // G was told that a new join was refused
 	torn    bool // and K took it: what K says goes to a session that G has given up
 }
@@ -232,7 +233,7 @@ func (s *folk) say(p *wirePerson) {
 		s.wrong("%s sends: %w", p.name, err)
 	}
 	if sent.ID != (uuid.UUID{}) {
-		s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], until: now.Add(o.Until)}
+		s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], until: now.Add(o.Until), before: s.joining}
 	}
 }
 
@@ -256,8 +257,12 @@ func (s *folk) receive(p *wirePerson) {
 	if err != nil && !s.allowed(err) {
 		s.wrong("%s receives: %w", p.name, err)
 	}
+	if err == nil && p.name == "G" {
+		s.joining = false
+	}
 	s.accept(p)
 	for _, e := range r.Events {
+		s.refused = s.refused || e.Kind == EventRefused
 		s.torn = s.torn || e.Kind == EventJoined && s.refused
 		if e.Kind == EventStopped || e.Kind == EventNewerCopy || e.Kind == EventForked || e.Kind == EventOtherGuest {
 			s.wrong("%s is told %q of %s, and everybody is honest", p.name, e.Kind, e.Contact)
@@ -329,7 +334,8 @@ func (s *folk) rejoin() {
 	if err != nil && !s.allowed(err) {
 		s.wrong("a new join: %w", err)
 	}
-	s.refused = s.refused || err != nil && !errors.Is(err, ErrOffline)
+	s.joining = errors.Is(err, ErrOffline)
+	s.refused = s.refused || err != nil && !s.joining
 	s.receive(s.people[0])
 	for _, said := range s.said {
 		said.before = true
