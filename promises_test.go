@@ -99,7 +99,7 @@ func beginAnew(t *testing.T, k, g *client.Profile) {
 	if _, err := g.Join(t.Context(), inv, "", "Mina"); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Accept("Mina"); err != nil {
+	if _, err := g.Accept("Mina"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -121,17 +121,20 @@ func TestRestoredProfileLeavesWhatWaits(t *testing.T) {
 	wantTextsOf(t, g, want...)
 }
 
-// Nothing can take back a message whose session is gone: it is not called cancelled,
-// and who collects it is right to read it.
+// Nothing can take back a message whose session is gone: it is not called cancelled.
 func TestNotCancelledWithoutASession(t *testing.T) {
-	_, k, g, _ := pair(t)
-	sent := send(t, g, "Mina", "one")
-	beginAnew(t, k, g)
-	receive(t, g) // retires the old session, for nothing waits in its queue
-	if st, err := g.Cancel(t.Context(), sent.ID); err != nil || st.State != client.StateOnRelay {
+	k, g, restored := outdated(t)
+	send(t, g, "Mina", "two")
+	wantTextsOf(t, k, "two")
+	send(t, k, "K7", "for the newer profile")
+	late := send(t, restored, "Mina", "late") // the first that the old profile says, as "one" was the newer's
+	if _, err := restored.Receive(t.Context(), client.ReceiveOptions{}, nil); !errors.Is(err, client.ErrStopped) {
+		t.Fatal(err)
+	}
+	beginAnew(t, k, restored)
+	if st, err := restored.Cancel(t.Context(), late.ID); err != nil || st.State != client.StateOnRelay {
 		t.Fatalf("%s, %v", st.State, err)
 	}
-	wantTextsOf(t, k, "one")
 }
 
 // What waits in a replaced session's queue for the newer profile stops that session. It
@@ -430,7 +433,7 @@ func TestSwappedInviteIsRefused(t *testing.T) {
 // has said yes, and what was said before is not lost.
 func TestNewSessionForAKnownLabelMustBeAccepted(t *testing.T) {
 	_, k, g, _ := pair(t)
-	if err := k.SetChecked("K7"); err != nil {
+	if _, err := k.SetChecked("K7"); err != nil {
 		t.Fatal(err)
 	}
 	send(t, g, "Mina", "before")
@@ -445,7 +448,7 @@ func TestNewSessionForAKnownLabelMustBeAccepted(t *testing.T) {
 	if _, err := g.Send(t.Context(), "Mina", "no", client.SendOptions{}); !errors.Is(err, client.ErrMustAccept) {
 		t.Fatal(err)
 	}
-	if err := g.Accept("Mina"); err != nil {
+	if _, err := g.Accept("Mina"); err != nil {
 		t.Fatal(err)
 	}
 	send(t, g, "Mina", "after")

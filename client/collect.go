@@ -48,11 +48,7 @@ func (v *visit) readable() ([]*subscribed, error) {
 // so that the newer profile can still read it.
 func (c *contact) readable(now time.Time) []inQueue {
 	var out []inQueue
-	sessions := c.Old
-	if c.Session != nil {
-		sessions = append(slices.Clone(sessions), c.Session)
-	}
-	for _, s := range sessions {
+	for _, s := range c.sessions() {
 		if !s.Stopped {
 			out = append(out, s.In)
 		}
@@ -67,9 +63,7 @@ func (c *contact) readable(now time.Time) []inQueue {
 
 // hasStopped tells whether the session that is read from this queue has stopped.
 func (c *contact) hasStopped(receiver protocol.ID) bool {
-	return slices.ContainsFunc(append(slices.Clone(c.Old), c.Session), func(s *session) bool {
-		return s != nil && s.Stopped && s.In.Receiver == receiver
-	})
+	return slices.ContainsFunc(c.sessions(), func(s *session) bool { return s.Stopped && s.In.Receiver == receiver })
 }
 
 // subscribe asks for queues, and notes what the relay says of each.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -137,30 +138,34 @@ func (p *Profile) Digits(label string) (digits string, c Contact, err error) {
 	return digits, c, err
 }
 
-// SetChecked notes that the digits were compared and are equal.
-func (p *Profile) SetChecked(label string) error {
-	return p.change(label, func(_ *work, c *contact) error {
-		if c.Session == nil {
-			return fmt.Errorf("%w: %q", ErrNotJoined, label)
-		}
-		c.Checked, c.MustAccept = true, false
-		return nil
-	})
+// SetChecked notes that the digits were compared and are equal. again is how many texts
+// are said again in the new session.
+func (p *Profile) SetChecked(label string) (again int, err error) {
+	return p.goOn(label, func(c *contact) { c.Checked = true })
 }
 
-// Accept goes on unchecked with a new session for a known label.
-func (p *Profile) Accept(label string) error {
-	return p.change(label, func(_ *work, c *contact) error {
+// Accept goes on unchecked with a new session for a known label. again is how many
+// texts are said again in it.
+func (p *Profile) Accept(label string) (again int, err error) {
+	return p.goOn(label, func(*contact) {})
+}
+
+func (p *Profile) goOn(label string, with func(*contact)) (again int, err error) {
+	err = p.change(label, func(w *work, c *contact) (err error) {
 		if c.Session == nil {
 			return fmt.Errorf("%w: %q", ErrNotJoined, label)
 		}
+		with(c)
 		c.MustAccept = false
-		return nil
+		again, err = w.sayAgain(c)
+		return err
 	})
+	return again, err
 }
 
 // adopt makes s the contact's session. Whoever had one before must be accepted or
-// checked again; their old queue is read until it is empty, unless its session has stopped.
+// checked again; their old queue is read until it is empty and no text waits for its
+// receipt there, unless its session has stopped.
 func (c *contact) adopt(w *work, s *session) error {
 	if old := c.Session; old != nil {
 		c.MustAccept, c.Checked = true, false
@@ -185,17 +190,12 @@ func (w *work) forget(c *contact) error {
 			return err
 		}
 	}
-	sessions := c.Old
-	if c.Session != nil {
-		sessions = append(sessions, c.Session)
-	}
-	if c.Join != nil {
-		if c.Join.Session != nil {
-			sessions = append(sessions, c.Join.Session)
-		} else if err := w.dropQueue(c.Join.In); err != nil {
+	if c.Join != nil && c.Join.Session == nil {
+		if err := w.dropQueue(c.Join.In); err != nil {
 			return err
 		}
 	}
+	sessions := c.sessions()
 	for _, s := range sessions {
 		drop := w.dropSession
 		if s.Stopped {
@@ -245,16 +245,27 @@ func (c *contact) isOver(key id) bool {
 
 // findSession returns the contact's session with this id, whichever it is.
 func (c *contact) findSession(key id) *session {
-	if c.Session != nil && c.Session.ID == key {
-		return c.Session
-	}
-	if c.Join != nil && c.Join.Session != nil && c.Join.Session.ID == key {
-		return c.Join.Session
-	}
-	for _, s := range c.Old {
+	for _, s := range c.sessions() {
 		if s.ID == key {
 			return s
 		}
 	}
 	return nil
 }
+
+// sessions are all that the contact has: replaced ones, the one in use, and that of a
+// join that the relay has not confirmed.
+func (c *contact) sessions() []*session {
+	out := slices.Clone(c.Old)
+	if c.Session != nil {
+		out = append(out, c.Session)
+	}
+	if c.Join != nil && c.Join.Session != nil {
+		out = append(out, c.Join.Session)
+	}
+	return out
+}
+
+// checked tells whether who writes in s had their identity checked: in a replaced
+// session nobody has, any more.
+func (c *contact) checked(s *session) bool { return c.Checked && s == c.Session }

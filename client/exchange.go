@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -119,17 +118,18 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 	return relays, err
 }
 
-// age does what time asks for in a contact: keys of an old invite die, and
-// messages whose keys have died are lost.
+// age does what time asks for in a contact: keys of an old invite die, messages whose
+// keys have died are lost, and nobody answers a refused join any more.
 func (w *work) age(c *contact) error {
 	if err := w.sweepInvites(c); err != nil {
 		return err
 	}
-	sessions := c.Old
-	if c.Session != nil {
-		sessions = append(slices.Clone(sessions), c.Session)
+	if j := c.Join; j != nil && !j.Refused.IsZero() && !w.now.Before(j.Refused.Add(hostKeysAfter)) {
+		if err := w.forgetJoin(c); err != nil {
+			return err
+		}
 	}
-	for _, s := range sessions {
+	for _, s := range c.sessions() {
 		r, err := w.ratchet(s)
 		if err != nil {
 			return err
@@ -237,8 +237,8 @@ func (v *visit) deleteQueues(ctx context.Context) error {
 	return nil
 }
 
-// retireOld ends the replaced sessions whose queues are empty and that have nothing to
-// send any more, and those that stopped.
+// retireOld ends the replaced sessions whose queues are empty and that have neither
+// anything to send nor a text without a receipt any more, and those that stopped.
 func (v *visit) retireOld() error {
 	empty := map[protocol.ID]bool{}
 	for _, q := range v.handles {
@@ -251,6 +251,13 @@ func (v *visit) retireOld() error {
 		}
 		busy := map[id]bool{}
 		if err := w.eachQueued(func(o *op) { busy[o.Session] = true }); err != nil {
+			return err
+		}
+		err = eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+			busy[o.Session] = busy[o.Session] || o.Message != nil && !o.Cancel && w.now.Before(o.Deadline)
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 		for _, c := range contacts {

@@ -232,7 +232,7 @@ func (v *visit) settle(w *work, g *outgoing, answer error) error {
 	if err := w.put(tableOutbox, o.ID[:], o); err != nil {
 		return err
 	}
-	if o.Flight && c.Join != nil {
+	if c.joins(o) {
 		if err := w.finishJoin(c); err != nil {
 			return err
 		}
@@ -248,10 +248,10 @@ func (v *visit) settle(w *work, g *outgoing, answer error) error {
 func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protocol.Refusal) error {
 	if !refusal.Code.Temporary() {
 		switch {
-		case o.Flight && c.Join != nil:
+		case c.joins(o):
 			v.refused[c.ID] = inviteRefused(refusal)
 			w.event(c, EventRefused)
-			return w.endJoin(c)
+			return w.refuseJoin(c)
 		case g.Cancel:
 			return w.tx.Delete(tableOutbox, o.ID[:]) // the relay has nothing of it
 		}

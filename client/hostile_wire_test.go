@@ -33,10 +33,6 @@ type folk struct {
 	said   map[string]*saying // by text
 	calm   bool               // no time passes in which a message dies
 	err    error
-
-	joining bool // G has begun a new join, of which K may know more than G
-	refused bool // G was told that a new join was refused
-	torn    bool // and K took it: what K says goes to a session that G has given up
 }
 
 type wirePerson struct {
@@ -53,7 +49,7 @@ type saying struct {
 	from, to  string
 	until     time.Time
 	cancelled bool
-	before    bool // K and G began anew
+	before    bool // since then K and G began anew
 }
 
 func (f *folk) wrong(format string, a ...any) {
@@ -233,7 +229,7 @@ func (s *folk) say(p *wirePerson) {
 		s.wrong("%s sends: %w", p.name, err)
 	}
 	if sent.ID != (uuid.UUID{}) {
-		s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], until: now.Add(o.Until), before: s.joining}
+		s.said[text] = &saying{id: sent.ID, from: p.name, to: p.others[label], until: now.Add(o.Until)}
 	}
 }
 
@@ -257,13 +253,8 @@ func (s *folk) receive(p *wirePerson) {
 	if err != nil && !s.allowed(err) {
 		s.wrong("%s receives: %w", p.name, err)
 	}
-	if err == nil && p.name == "G" {
-		s.joining = false
-	}
 	s.accept(p)
 	for _, e := range r.Events {
-		s.refused = s.refused || e.Kind == EventRefused
-		s.torn = s.torn || e.Kind == EventJoined && s.refused
 		if e.Kind == EventStopped || e.Kind == EventNewerCopy || e.Kind == EventForked || e.Kind == EventOtherGuest {
 			s.wrong("%s is told %q of %s, and everybody is honest", p.name, e.Kind, e.Contact)
 		}
@@ -273,7 +264,7 @@ func (s *folk) receive(p *wirePerson) {
 // accept has a person go on with whatever new session there is.
 func (s *folk) accept(p *wirePerson) {
 	for label := range p.others {
-		if err := p.p.Accept(label); err != nil {
+		if _, err := p.p.Accept(label); err != nil {
 			s.wrong("%s accepts: %w", p.name, err)
 		}
 	}
@@ -334,8 +325,6 @@ func (s *folk) rejoin() {
 	if err != nil && !s.allowed(err) {
 		s.wrong("a new join: %w", err)
 	}
-	s.joining = errors.Is(err, ErrOffline)
-	s.refused = s.refused || err != nil && !s.joining
 	s.receive(s.people[0])
 	for _, said := range s.said {
 		said.before = true
@@ -500,8 +489,11 @@ func (s *folk) heal() {
 		if _, ok := whole[pair]; !ok {
 			whole[pair] = true
 		}
-		if said.cancelled || said.until.Before(began.Add(8*24*time.Hour)) || said.before || s.torn && said.from == "K" && said.to == "G" {
+		dead := said.cancelled || said.until.Before(began.Add(8*24*time.Hour))
+		if dead || said.before { // what came in a new session leaves a gap in the old
 			whole[pair] = false
+		}
+		if dead {
 			continue
 		}
 		if states[said.id] != StateDelivered {

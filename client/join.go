@@ -26,7 +26,8 @@ var ErrOwnInvite = errors.New("this invite was made by this profile: it is for t
 // relay holds the claim durably: the contact may then be sent to at once. name is
 // what the host is told, the profile's if "". label "" takes the name in the
 // invite. If the relay can't be reached what was begun is kept, and Join with the
-// same invite goes on; after a refusal (*InviteRefusedError) nothing is left of it.
+// same invite goes on; after a refusal (*InviteRefusedError) nothing is left of it to be
+// sent.
 func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label string) (Contact, error) {
 	if err := checkName(name); err != nil {
 		return Contact{}, err
@@ -89,7 +90,7 @@ func (p *Profile) begun(inv protocol.Invite) (who *id, err error) {
 	err = p.view(func(w *work) error {
 		contacts, err := w.all()
 		for _, c := range contacts {
-			if c.Join != nil && c.Join.Invite.Hash == inv.Hash {
+			if c.Join != nil && c.Join.Refused.IsZero() && c.Join.Invite.Hash == inv.Hash {
 				who = &c.ID
 			}
 			for _, i := range c.Invites {
@@ -247,14 +248,35 @@ func (w *work) forgetJoin(c *contact) error {
 		if err := w.dropSession(j.Session); err != nil {
 			return err
 		}
-		return eachRecord(w, tableOutbox, func(key []byte, o *op) error {
-			if o.Session != j.Session.ID {
-				return nil
-			}
-			return w.tx.Delete(tableOutbox, key)
-		})
+		return w.dropOps(j.Session)
 	}
 	return w.dropQueue(j.In)
+}
+
+// dropOps takes what a session has to send out of the outbox.
+func (w *work) dropOps(s *session) error {
+	return eachRecord(w, tableOutbox, func(key []byte, o *op) error {
+		if o.Session != s.ID {
+			return nil
+		}
+		return w.tx.Delete(tableOutbox, key)
+	})
+}
+
+// joins tells whether an op is the flight of the contact's join.
+func (c *contact) joins(o *op) bool {
+	return o.Flight && c.Join != nil && c.Join.Session != nil && c.Join.Session.ID == o.Session
+}
+
+// refuseJoin ends a join whose flight the relay refused. One with somebody who has a
+// session is listened for as long as its host might take the flight: a relay can refuse
+// it and hand it on, and the two would write past each other.
+func (w *work) refuseJoin(c *contact) error {
+	if c.Session == nil {
+		return w.endJoin(c)
+	}
+	c.Join.Refused = w.now
+	return w.dropOps(c.Join.Session)
 }
 
 // abandon forgets a join that the relay refused for good, and returns why.

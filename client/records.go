@@ -67,7 +67,7 @@ type contact struct {
 	Checked      bool
 	MustAccept   bool
 	Session      *session   `json:",omitempty"`
-	Old          []*session `json:",omitempty"` // replaced: read until empty, then deleted at the relay; left alone if stopped
+	Old          []*session `json:",omitempty"` // replaced: read until done with, then deleted at the relay; left alone if stopped
 	Invites      []*invite  `json:",omitempty"`
 	Join         *joining   `json:",omitempty"`
 	Next         uint64     // number of the next row
@@ -150,7 +150,8 @@ type joining struct {
 	Name    string
 	In      inQueue
 	Claim   [32]byte
-	Session *session `json:",omitempty"` // once the flight is made
+	Session *session  `json:",omitempty"` // once the flight is made
+	Refused time.Time `json:",omitzero"`  // when the relay refused the flight, of which the host may know better
 }
 
 // row is a line of the history.

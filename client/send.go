@@ -95,10 +95,18 @@ func (w *work) compose(c *contact, parts [][]byte, o SendOptions) (Sent, error) 
 	}
 	r := &row{ID: uuid.New(), Checked: c.Checked, Made: w.now, Until: w.now.Add(o.Until), Text: slices.Concat(parts...),
 		Urgent: o.Urgent, Session: s.ID, State: StateQueued, Changed: w.now}
+	if err := w.say(c, s, r, parts, o.TTL); err != nil {
+		return Sent{}, err
+	}
+	return Sent{r.ID, c.Label, StateQueued, r.Until}, w.addRow(c, r)
+}
+
+// say seals a row's text, in parts, and has it sent.
+func (w *work) say(c *contact, s *session, r *row, parts [][]byte, ttl time.Duration) error {
 	for i, text := range parts {
-		b := &body{kind: kindText, id: r.ID, sent: w.now, deadline: r.Until}
+		b := &body{kind: kindText, id: r.ID, sent: r.Made, deadline: r.Until}
 		b.items.text = text
-		if o.Urgent {
+		if r.Urgent {
 			b.flags = flagUrgent
 		}
 		if len(parts) > 1 {
@@ -106,17 +114,17 @@ func (w *work) compose(c *contact, parts [][]byte, o SendOptions) (Sent, error) 
 		}
 		envelope, err := w.seal(s, b)
 		if err != nil {
-			return Sent{}, err
+			return err
 		}
-		pt := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Message: &r.ID, Made: w.now, TTL: o.TTL,
-			Deadline: r.Until, Urgent: o.Urgent, Receipts: b.items.receipts, Notice: b.items.notice}
-		if err := w.addOp(pt); err != nil {
-			return Sent{}, err
+		o := &op{Contact: c.ID, Session: s.ID, Seq: b.seq, Envelope: envelope, Message: &r.ID, Made: w.now, TTL: ttl,
+			Deadline: r.Until, Urgent: r.Urgent, Receipts: b.items.receipts, Notice: b.items.notice}
+		if err := w.addOp(o); err != nil {
+			return err
 		}
 		r.Seq = b.seq
-		r.Sent = append(r.Sent, part{Seq: pt.Seq, Op: pt.ID})
+		r.Sent = append(r.Sent, part{Seq: o.Seq, Op: o.ID})
 	}
-	return Sent{r.ID, c.Label, StateQueued, r.Until}, w.addRow(c, r)
+	return nil
 }
 
 // split cuts a text into what each envelope carries.
@@ -256,14 +264,19 @@ func (w *work) cancel(u uuid.UUID) error {
 			}
 			continue
 		}
-		o.Cancel, o.Envelope, o.Until, o.Retry, o.Code = true, nil, time.Time{}, time.Time{}, 0
-		o.Receipts, o.Notice = nil, 0
-		if err := w.put(tableOutbox, o.ID[:], o); err != nil {
+		if err := w.takeBack(o); err != nil {
 			return err
 		}
 	}
 	r.State, r.Changed = StateCancelled, w.now
 	return w.putRow(c, r)
+}
+
+// takeBack has a relay erase an envelope that was put, answered or not.
+func (w *work) takeBack(o *op) error {
+	o.Cancel, o.Envelope, o.Until, o.Retry, o.Code = true, nil, time.Time{}, time.Time{}, 0
+	o.Receipts, o.Notice = nil, 0
+	return w.put(tableOutbox, o.ID[:], o)
 }
 
 // outgoing finds a message that this profile sent.

@@ -31,21 +31,24 @@ func (w *town) again(k, g *Profile) {
 	if _, err := g.Join(w.t.Context(), w.invite(k, "G"), "", "K"); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := g.Accept("K"); err != nil {
+	if _, err := g.Accept("K"); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// A text that the relay had no room for goes out in its own session, though there is a
-// newer one meanwhile.
+// A text that the relay had no room for goes out though there is a newer session meanwhile,
+// and one that was on the relay can still be taken back.
 func TestWaitingTextGoesOutInAReplacedSession(t *testing.T) {
 	inTownWith(t, nil, oneRoom, func(t *testing.T, w *town) {
 		k, g := w.couple()
 		first, _ := w.sendWaiting(g)
 		w.again(k, g)
-		w.take(g) // nothing waits in the old session's queue
+		w.take(g)
 		if _, err := g.Cancel(t.Context(), first.ID); err != nil {
 			t.Fatal(err)
+		}
+		if got := w.take(k); len(got) > 0 { // the new session's flight, which took all the room there was
+			t.Fatalf("%q; want nothing", got)
 		}
 		time.Sleep(time.Hour)
 		if _, err := g.Sync(t.Context(), 0); err != nil {

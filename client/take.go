@@ -30,8 +30,8 @@ func (w *work) take(who id, receiver protocol.ID, envelope []byte) (ack bool, er
 			return w.takeFlight(c, i, envelope)
 		}
 	}
-	for _, s := range append(slices.Clone(c.Old), c.Session) {
-		if s != nil && s.In.Receiver == receiver && !s.Stopped {
+	for _, s := range c.sessions() {
+		if s.In.Receiver == receiver && !s.Stopped {
 			return w.takeMessage(c, s, envelope)
 		}
 	}
@@ -232,13 +232,18 @@ func (w *work) see(s *session, seq uint64, envelope []byte, commitment [32]byte)
 
 // note adds a row that stands for what can't be shown.
 func (w *work) note(c *contact, s *session, note string, seq uint64) error {
-	return w.addRow(c, &row{ID: uuid.New(), In: true, Checked: c.Checked, Made: w.now, Received: w.now, Session: s.ID,
+	return w.addRow(c, &row{ID: uuid.New(), In: true, Checked: c.checked(s), Made: w.now, Received: w.now, Session: s.ID,
 		Seq: seq, Note: note, Count: 1})
 }
 
 // opened commits an authentic message.
 func (w *work) opened(c *contact, s *session, next *ratchet.Session, m ratchet.Opened, highest uint64, envelope []byte) error {
 	w.step(s, next)
+	if c.Join != nil && s == c.Join.Session { // whatever the relay has said of the flight, who answers it has it
+		if err := w.finishJoin(c); err != nil {
+			return err
+		}
+	}
 	if err := w.see(s, m.Seq, envelope, m.Commitment); err != nil {
 		return err
 	}
@@ -295,7 +300,7 @@ func (w *work) takeBody(c *contact, s *session, b *body, m mark) error {
 		}
 	}
 	if taken > 0 {
-		r := &row{ID: uuid.New(), In: true, Checked: c.Checked, Made: b.sent, Received: w.now, Session: s.ID, Note: NoteTakenBack, Count: taken}
+		r := &row{ID: uuid.New(), In: true, Checked: c.checked(s), Made: b.sent, Received: w.now, Session: s.ID, Note: NoteTakenBack, Count: taken}
 		if err := w.addRow(c, r); err != nil {
 			return err
 		}
@@ -325,15 +330,26 @@ func (w *work) takeBody(c *contact, s *session, b *body, m mark) error {
 // became whole, and what is missing before it is shown with it: not with what nobody
 // sees, a part or a receipt.
 func (w *work) takeText(c *contact, s *session, b *body) error {
+	said := b.id
 	r, err := w.row(c, true, b.id)
 	if err != nil {
 		return err
 	}
-	if r != nil && (r.complete() || b.kind != kindText || r.Session != s.ID || int(b.items.count) != len(r.Parts) || r.Parts[b.items.index] != nil) {
+	switch {
+	case r == nil || r.Session == s.ID:
+	case s == c.Session && !r.complete():
+		r = nil // all of it is said again here
+	default:
+		b.id = s.alias(said)
+		if r, err = w.row(c, true, b.id); err != nil {
+			return err
+		}
+	}
+	if r != nil && (r.complete() || b.kind != kindText || int(b.items.count) != len(r.Parts) || r.Parts[b.items.index] != nil) {
 		r, b.id = nil, uuid.New() // somebody uses an id twice: show both
 	}
 	if r == nil {
-		r = &row{ID: b.id, In: true, Checked: c.Checked, Made: b.sent, Received: w.now, Until: b.deadline,
+		r = &row{ID: b.id, In: true, Checked: c.checked(s), Made: b.sent, Received: w.now, Until: b.deadline,
 			Urgent: b.flags&flagUrgent != 0, Session: s.ID}
 		if n := b.items.count; n > 0 && b.kind == kindText {
 			r.Parts = make([][]byte, n)
@@ -355,15 +371,45 @@ func (w *work) takeText(c *contact, s *session, b *body) error {
 	if !r.complete() {
 		return w.putRow(c, r)
 	}
+	if !utf8.Valid(r.Text) {
+		r.Text = bytes.ToValidUTF8(r.Text, []byte("\uFFFD"))
+	}
+	known, err := w.saidBefore(c, r, said)
+	if err != nil {
+		return err
+	}
+	if known {
+		return w.tx.Delete(tableMessage, messageKey(c.ID, true, r.ID)) // its parts
+	}
 	w.report.Received++
 	if r.Seq > s.Shown {
 		r.GapFrom, s.Shown = s.Shown+1, r.Seq
 	}
-	if !utf8.Valid(r.Text) {
-		r.Text = bytes.ToValidUTF8(r.Text, []byte("\uFFFD"))
-	}
 	return w.addRow(c, r)
 }
+
+// saidBefore tells whether a text that is whole came in another session already, under
+// the id that it was said with.
+func (w *work) saidBefore(c *contact, r *row, said uuid.UUID) (bool, error) {
+	ids := []uuid.UUID{said}
+	for _, s := range c.sessions() {
+		ids = append(ids, s.alias(said))
+	}
+	for _, u := range ids {
+		o, err := w.row(c, true, u)
+		if err != nil {
+			return false, err
+		}
+		if o != nil && o.Session != r.Session && o.complete() && o.Note == r.Note && bytes.Equal(o.Text, r.Text) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// alias is the id that a text of s stands under if another session has a text with its
+// own: who reads one session can't keep what is said in another from being shown.
+func (s *session) alias(said uuid.UUID) uuid.UUID { return uuid.NewSHA1(said, s.ID[:]) }
 
 // complete tells whether all of a text is here.
 func (r *row) complete() bool { return r.Parts == nil }

@@ -99,13 +99,23 @@ func (a *app) checkCommand() *cobra.Command {
 		if ok && accept {
 			return a.usage("check.both")
 		}
-		switch {
-		case ok:
-			return a.withContact(ctx, "checked", args[0], func(p *client.Profile) error { return p.SetChecked(args[0]) })
-		case accept:
-			return a.withContact(ctx, "accepted", args[0], func(p *client.Profile) error { return p.Accept(args[0]) })
+		if !ok && !accept {
+			return a.showDigits(ctx, args[0])
 		}
-		return a.showDigits(ctx, args[0])
+		done, goOn := "accepted", (*client.Profile).Accept
+		if ok {
+			done, goOn = "checked", (*client.Profile).SetChecked
+		}
+		var again int
+		err := a.withContact(ctx, done, args[0], func(p *client.Profile) (err error) {
+			again, err = goOn(p, args[0])
+			return err
+		})
+		if again > 0 {
+			a.tell("check.again", again)
+			a.hint("check.sync")
+		}
+		return err
 	})
 	c.Flags().BoolVar(&ok, "ok", false, a.t("flag.check.ok"))
 	c.Flags().BoolVar(&accept, "accept", false, a.t("flag.check.accept"))
@@ -123,6 +133,10 @@ func (a *app) showDigits(ctx context.Context, label string) error {
 	if err != nil {
 		return err
 	}
+	unheard, err := p.Unheard(label)
+	if err != nil {
+		return err
+	}
 	if a.flags.json {
 		return a.json(checkJSON{1, "check", c.Label, digits, c.IdentityChecked})
 	}
@@ -134,6 +148,9 @@ func (a *app) showDigits(ctx context.Context, label string) error {
 	}
 	a.tell("check.compare", c.Label)
 	a.tell("check.state", c.Label, a.checked(c.IdentityChecked))
+	if unheard > 0 {
+		a.tell("check.unheard", unheard)
+	}
 	a.hint("check.next", c.Label)
 	return nil
 }

@@ -33,7 +33,7 @@ var kinEnglish = entries{
 
 	"long.kin":     "With no command, kin shows your conversation. The first time, it asks for an invite.",
 	"long.join":    "Paste the invite as it came: spaces, line breaks and words around it do no harm. You can send as soon as it is done, even if the other person is offline.",
-	"long.check":   "Read the digits to each other by voice or in person. If they are equal, use --ok. \"Checked\" is about who it is, not about whether what they say is true.",
+	"long.check":   "Read the digits to each other by voice or in person. If they are equal, use --ok. \"Checked\" is about who it is, not about whether what they say is true. When somebody you know has joined anew, --ok or --accept also sends them again what you wrote before and they gave no sign of receipt for; what you wrote to a checked identity waits for --ok.",
 	"long.send":    "The message is stored on this device first and is tried again until it is received or its time is over. Without TEXT kin asks for it; a blank line ends it.",
 	"long.receive": "Reads what waits, sends receipts that are due and messages that were not out yet.",
 	"long.wipe":    "Destroys keys and messages on this device at once. It needs no passphrase.",
@@ -202,6 +202,10 @@ var kinEnglish = entries{
 	"check.compare": "Compare these digits with %s, by voice or in person.",
 	"check.state":   "%s: %s.",
 	"check.next":    "If all are equal: kin check %q --ok",
+	"check.unheard": Count{"%d message that you wrote before has no sign of receipt. If you go on, it is sent again, to whoever has joined now.",
+		"%d messages that you wrote before have no sign of receipt. If you go on, they are sent again, to whoever has joined now."},
+	"check.again": Count{"%d message that had no sign of receipt is sent again.", "%d messages that had no sign of receipt are sent again."},
+	"check.sync":  "Send now: kin sync",
 
 	"send.ask":             "Message to %s (a blank line ends it):",
 	"send.nothing":         "there is no text to send",

@@ -206,7 +206,7 @@ func (t *Town) settle(dir string, guests int) error {
 		if _, err := g.Join(ctx, inv, "", Caseworker); err != nil {
 			return err
 		}
-		if err := g.SetChecked(Caseworker); err != nil {
+		if _, err := g.SetChecked(Caseworker); err != nil {
 			return err
 		}
 		add(name, g, Caseworker)
@@ -215,7 +215,7 @@ func (t *Town) settle(dir string, guests int) error {
 		return err
 	}
 	for _, name := range names {
-		if err := k.SetChecked(name); err != nil {
+		if _, err := k.SetChecked(name); err != nil {
 			return err
 		}
 	}

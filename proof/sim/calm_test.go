@@ -84,7 +84,8 @@ func (p *person) settleDown() {
 	}
 	for _, c := range contacts {
 		if c.MustAccept {
-			p.expect("accept", p.process().Accept(c.Label))
+			_, err := p.process().Accept(c.Label)
+			p.expect("accept", err)
 		}
 	}
 	began := time.Now()

@@ -142,7 +142,8 @@ func (p *person) check() {
 		p.t.violation("%s and %s compare %s and %s", p.name, q.name, mine, other)
 	}
 	p.t.mu.Unlock()
-	p.expect("check", p.process().SetChecked(label))
+	_, err = p.process().SetChecked(label)
+	p.expect("check", err)
 	p.t.count("check")
 	p.t.note(p.name, "checks %s", q.name)
 }

@@ -66,7 +66,8 @@ func (p *person) send(b *bond, q *person, label string, o client.SendOptions, ki
 	}
 	if sent.ID == (uuid.UUID{}) {
 		if errors.Is(err, client.ErrMustAccept) {
-			p.expect("accept", p.process().Accept(label))
+			_, err := p.process().Accept(label)
+			p.expect("accept", err)
 		}
 		return nil
 	}

@@ -1,0 +1,84 @@
+package client
+
+import (
+	"cmp"
+	"slices"
+)
+
+// sayAgain says in the contact's session what was said in replaced ones and has no
+// receipt, in its order and under the same ids, so that they are shown it once whichever
+// arrives; and takes it back from where it was. What was written for somebody whose
+// identity was checked waits until that of the new session is.
+func (w *work) sayAgain(c *contact) (n int, err error) {
+	rows, err := w.unheard(c)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range rows {
+		if r.Checked && !c.Checked {
+			continue
+		}
+		ttl := DefaultTTL
+		for _, pt := range r.Sent {
+			o, err := getRecord[op](w, tableOutbox, pt.Op[:])
+			if err != nil {
+				return n, err
+			}
+			if o == nil {
+				continue // a receipt came for this part
+			}
+			ttl = o.TTL
+			if err := w.takeBack(o); err != nil {
+				return n, err
+			}
+		}
+		r.Session, r.Sent, r.State, r.Changed, r.Reason = c.Session.ID, nil, StateQueued, w.now, ""
+		if err := w.say(c, c.Session, r, split(string(r.Text)), ttl); err != nil {
+			return n, err
+		}
+		if err := w.putRow(c, r); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// Unheard is how many texts to the contact with exactly this label were said in a
+// replaced session and have no receipt: Accept says again those that were written to an
+// unchecked identity, SetChecked all.
+func (p *Profile) Unheard(label string) (n int, err error) {
+	err = p.view(func(w *work) error {
+		c, err := w.find(label)
+		if err != nil {
+			return err
+		}
+		rows, err := w.unheard(c)
+		n = len(rows)
+		return err
+	})
+	return n, err
+}
+
+// unheard are the texts without a receipt of the contact's replaced sessions. A session
+// that stopped has none: its texts may be in the newer profile, and taken back there.
+func (w *work) unheard(c *contact) (rows []*row, err error) {
+	old := map[id]bool{}
+	for _, s := range c.Old {
+		if !s.Stopped {
+			old[s.ID] = true
+		}
+	}
+	if len(old) == 0 {
+		return nil, nil
+	}
+	err = eachRecord(w, tableMessage, func(key []byte, r *row) error {
+		st := r.state(w.now)
+		if id(key) == c.ID && old[r.Session] && (st == StateQueued || st == StateOnRelay || st == StateOnRelayMemory) {
+			rows = append(rows, r)
+		}
+		return nil
+	})
+	slices.SortFunc(rows, func(a, b *row) int { return cmp.Compare(a.N, b.N) })
+	return rows, err
+}
