@@ -49,3 +49,20 @@ func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 		t.Errorf("half of the bytes waited for %d turns of somebody else, and more", n)
 	}
 }
+
+// TestATurnAsksWhoIsAway: threads that come back from the disk run before a turn is over,
+// which takes asking at each whether there are any.
+func TestATurnAsksWhoIsAway(t *testing.T) {
+	asked := 0
+	of, err := Open(func() bool { asked++; return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer of.Close()
+	for range 10 {
+		of.Wait()
+	}
+	if asked != 10 {
+		t.Errorf("asked %d times in 10 turns", asked)
+	}
+}
