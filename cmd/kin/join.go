@@ -115,10 +115,11 @@ func (a *app) join(ctx context.Context, inv protocol.Invite, name, label string)
 	if a.flags.json {
 		return a.json(contactObject(contact))
 	}
-	a.tell("join.done", contact.Label)
 	if contact.MustAccept {
+		a.tell("join.anew", contact.Label)
 		a.hint("join.new-session", contact.Label)
 	} else {
+		a.tell("join.done", contact.Label)
 		a.hint("join.next", contact.Label)
 	}
 	return nil

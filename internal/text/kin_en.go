@@ -183,6 +183,7 @@ var kinEnglish = entries{
 	"join.needed":      "give the invite as an argument, or as @FILE",
 	"join.file":        "the file with the invite can't be read: %s",
 	"join.done":        "Joined. You can write to %s now.",
+	"join.anew":        "Joined anew. Nothing is sent to %s until you say so.",
 	"join.next":        "kin send %q",
 	"join.new-session": "This is a new session for %s: compare the digits again with kin check, or go on without with kin check --accept.",
 
