@@ -135,7 +135,11 @@ func (j *judge) check(dir string) error {
 	}
 	changing := j.hi > j.lo && j.h.steps[j.hi].kind == "passphrase"
 	if changing || j.r.IntN(32) == 0 {
-		if err := j.passphrases(dir, changing); err != nil {
+		err := j.passphrases(dir, changing)
+		if wiping && j.faulty && errors.Is(err, ErrDamaged) {
+			return j.wiped(dir, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -168,8 +172,17 @@ func (j *judge) content(v *Vault) (step int, err error) {
 			return step, nil
 		}
 	}
-	if j.hi > j.lo && j.h.steps[j.hi].kind == "disappear" { // day by day
+	kind := j.h.steps[max(j.hi, 0)].kind
+	wiping := kind == "wipe" && j.faulty                // the mark could not be written, and keys die all the same
+	if j.hi > j.lo && (kind == "disappear" || wiping) { // day by day
 		part := maps.Clone(j.h.states[j.hi])
+		if wiping {
+			for w, v := range j.h.states[j.lo] {
+				if v.use != useDay {
+					part[w] = v
+				}
+			}
+		}
 		for w, v := range j.h.states[j.lo] {
 			for x := range found {
 				if o := j.h.states[j.lo][x]; o != nil && v.use == useDay && o.use == useDay && o.day == v.day {
