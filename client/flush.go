@@ -224,7 +224,11 @@ func (v *visit) settle(w *work, g *outgoing, answer error) error {
 	}
 	l := v.conn.hello.Limits
 	v.lent[o.ID] = !l.Durable
-	o.Until = endOfEpoch(w.now.Add(time.Duration(protocol.TTLClasses[g.class])*l.Epoch), l.Epoch)
+	life := time.Duration(protocol.TTLClasses[g.class]) * l.Epoch
+	if o.Flight { // it waits there for longer; if the relay has lost it, nothing else that is said can be opened
+		life = min(life, DefaultTTL)
+	}
+	o.Until = endOfEpoch(w.now.Add(life), l.Epoch)
 	o.Memory, o.Code, o.Reason, o.Retry = !l.Durable, 0, "", time.Time{}
 	if o.Cancel { // meanwhile
 		o.Until = time.Time{}

@@ -69,6 +69,33 @@ func TestForgottenSenderIsRegisteredAgain(t *testing.T) {
 	})
 }
 
+// A first flight that the relay said it has, and has not, is put again before its class has
+// run out: until it comes nothing that the guest says can be opened.
+func TestALostFlightIsPutAgain(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.First); ok {
+				return &protocol.OK{Corr: c.Corr.Number()}
+			}
+			return nil
+		})
+		s.rejoin()
+		s.script(nil)
+		s.accept(g)
+		s.send(g, "K", "one")
+		s.receive(k)
+		if k.texts["one"] {
+			t.Fatal("it came without the flight")
+		}
+		time.Sleep(73 * time.Hour)
+		s.receive(g)
+		s.receive(k)
+		if !k.texts["one"] {
+			t.Error("the flight was not put again")
+		}
+	})
+}
+
 // A relay that asks for a wait of 136 years is asked again within the hour.
 func TestEndlessWaitEnds(t *testing.T) {
 	inFolk(t, func(s *folk, k, g *wirePerson) {

@@ -210,7 +210,7 @@ type op struct {
 	Receipts []receipt `json:",omitempty"` // that the envelope carries
 	Notice   byte      `json:",omitempty"`
 
-	Until  time.Time // the relay has it until then; zero: it never said OK
+	Until  time.Time // put again then, if no receipt has come; zero: the relay never said OK
 	Memory bool      // and in memory alone
 	Code   protocol.Code
 	Retry  time.Time // the relay asked to wait
