@@ -279,6 +279,36 @@ func TestATextOfAReplacedSessionIsNotChecked(t *testing.T) {
 	})
 }
 
+// Who is given another invite, for the first seemed to be used up, and has joined with both,
+// is heard in the later session: the earlier flight, which is taken first, does not end it.
+func TestWhoJoinedTwiceIsHeard(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		w.anew(k, g)
+		err := k.change("G", func(_ *work, c *contact) error {
+			c.Invites[0].State = stateUsed // the relay says so, and then the line is cut
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.accept(g, "K", 0)
+		w.anew(k, g)
+		w.accept(g, "K", 0)
+		fromG := w.say(g, "K", "here")
+		ofK := w.take(k)
+		if _, err := k.Accept("G"); err != nil {
+			t.Fatal(err)
+		}
+		fromK := w.say(k, "G", "there")
+		more, ofG := w.settle(k, g)
+		w.want(append(ofK, more...), "here")
+		w.want(ofG, "there")
+		w.wantState(g, StateDelivered, fromG)
+		w.wantState(k, StateDelivered, fromK)
+	})
+}
+
 // A guest who was refused, though the host was given the flight, hears the host, and the
 // two go on.
 func TestARefusedGuestHearsTheHost(t *testing.T) {

@@ -138,13 +138,21 @@ func (s *liarSession) carryOut(cmd protocol.Command) protocol.Answer {
 			rand.Read(q.sender[:])
 			s.queues = append(s.queues, q)
 		}
+		if q.key != c.Key {
+			return refuse(protocol.CodeTicket)
+		}
 		return &protocol.IDs{Corr: n, Receiver: q.receiver, Sender: q.sender}
 	case *protocol.Offer:
 		q := byReceiver(c.Receiver)
 		if q == nil {
 			return refuse(protocol.CodeUnknownQueue)
 		}
-		q.claim, q.location, q.blob = &c.ClaimHash, c.Location, bytes.Clone(c.Blob)
+		if q.claim != nil && *q.claim != c.ClaimHash {
+			return refuse(protocol.CodeConflict)
+		}
+		if q.claim == nil {
+			q.claim, q.location, q.blob = &c.ClaimHash, c.Location, bytes.Clone(c.Blob)
+		}
 		return ok
 	case *protocol.Fetch:
 		return s.fetch(c)

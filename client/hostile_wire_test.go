@@ -161,7 +161,7 @@ func (f *folk) schedule(t *testing.T, dir string, seed uint64) (*folk, error) {
 			s.step()
 		}
 	}
-	if s.err == nil && (seed%8 == 0 || s.rng.IntN(20) == 0) {
+	if s.err == nil && s.rng.IntN(3) == 0 {
 		s.heal()
 	}
 	return s, s.end()
@@ -195,7 +195,7 @@ func (s *folk) step() {
 		if err := s.open(p); err != nil {
 			s.wrong("%s: %w", p.name, err)
 		}
-	case k < 18 && s.rng.IntN(3) == 0:
+	case k < 18:
 		s.rejoin()
 	default:
 		d := time.Duration(1+s.rng.IntN(180)) * time.Minute

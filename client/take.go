@@ -78,15 +78,15 @@ func (w *work) takeFlight(c *contact, i *invite, envelope []byte) (ack bool, err
 	if err := w.tx.Delete(tableHostKeys, i.ID[:]); err != nil {
 		return false, err
 	}
-	// Other invites for the same person have served.
-	for _, other := range c.Invites {
-		if other != i {
-			if err := w.dropInvite(other); err != nil {
-				return false, err
-			}
+	// Earlier invites for the same person have served. The guest may have joined with a
+	// later one since.
+	at = slices.Index(c.Invites, i)
+	for _, earlier := range c.Invites[:at] {
+		if err := w.dropInvite(earlier); err != nil {
+			return false, err
 		}
 	}
-	c.Invites = nil
+	c.Invites = c.Invites[at+1:]
 	if err := c.adopt(w, s); err != nil {
 		return false, err
 	}

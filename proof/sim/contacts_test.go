@@ -37,7 +37,10 @@ func (p *person) invite() {
 	t.mu.Lock()
 	var free []*person
 	for _, q := range t.people {
-		if q != p && !q.host && q.process() != nil && p.bonds[q] == nil && !slices.ContainsFunc(q.tokens, func(k token) bool { return k.bond.host == p }) {
+		if q == p || q.host || q.process() == nil || slices.ContainsFunc(q.tokens, func(k token) bool { return k.bond.host == p }) {
+			continue
+		}
+		if b := p.bonds[q]; b == nil || b.intact() && p.labels[q] != "" && q.bonds[p] == b && p.rng.IntN(3) == 0 {
 			free = append(free, q)
 		}
 	}
@@ -49,10 +52,15 @@ func (p *person) invite() {
 	expires := time.Duration(2+p.rng.IntN(40)) * time.Hour
 	t.mu.Lock()
 	p.invites++
+	before, label := p.bonds[q], q.name
+	if before != nil {
+		before.again, label = true, p.labels[q]
+		t.counts["invite anew"]++
+	}
 	t.mu.Unlock()
 	var text string
 	_, err := p.try(true, func(c *process) (err error) {
-		text, _, err = c.Invite(c.ctx, q.name, expires)
+		text, _, err = c.Invite(c.ctx, label, expires)
 		return err
 	})
 	t.note(p.name, "invites %s: %v", q.name, kind(err))
@@ -63,7 +71,7 @@ func (p *person) invite() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	q.tokens = append(q.tokens, token{&bond{host: p, guest: q, gaps: map[*person]int{}, unread: map[*person]bool{}}, text})
+	q.tokens = append(q.tokens, token{&bond{host: p, guest: q, before: before, gaps: map[*person]int{}, unread: map[*person]bool{}}, text})
 }
 
 func (p *person) join() {
@@ -98,7 +106,12 @@ func (p *person) join() {
 	switch {
 	case done:
 		p.tokens = p.tokens[1:]
-		p.labels[host], host.labels[p] = label, p.name
+		p.labels[host] = label
+		if k.bond.before == nil {
+			host.labels[p] = p.name
+		} else {
+			t.counts["join anew"]++
+		}
 		p.bonds[host], host.bonds[p] = k.bond, k.bond
 	case errors.As(err, &refused):
 		t.counts["join refused: "+refused.State]++
@@ -124,7 +137,7 @@ func (p *person) check() {
 		return
 	}
 	p.t.mu.Lock()
-	theirs, intact := q.labels[p], b.intact()
+	theirs, intact, changing := q.labels[p], b.intact(), b.again || b.before != nil
 	p.t.mu.Unlock()
 	if !intact {
 		return
@@ -138,10 +151,13 @@ func (p *person) check() {
 		return
 	}
 	p.t.mu.Lock()
-	if mine != other && b.intact() {
+	if mine != other && b.intact() && !changing {
 		p.t.violation("%s and %s compare %s and %s", p.name, q.name, mine, other)
 	}
 	p.t.mu.Unlock()
+	if mine != other {
+		return // one of them has begun anew, and the other does not know yet
+	}
 	_, err = p.process().SetChecked(label)
 	p.expect("check", err)
 	p.t.count("check")
@@ -174,7 +190,12 @@ func (p *person) remove() {
 		return
 	}
 	p.t.mu.Lock()
-	b.broken = true
+	b.end()
+	for _, k := range q.tokens {
+		if k.bond.host == p {
+			k.bond.end()
+		}
+	}
 	p.t.mu.Unlock()
 	p.remember()
 	err := p.process().Remove(p.process().ctx, label)
@@ -191,7 +212,7 @@ func (p *person) wipe() {
 	p.remember()
 	p.t.mu.Lock()
 	for _, b := range p.bonds {
-		b.broken = true
+		b.end()
 	}
 	p.tokens = nil
 	p.t.mu.Unlock()
@@ -239,11 +260,13 @@ func (p *person) restore() {
 		}
 	}
 	for _, b := range p.bonds {
-		b.rolled = true
+		b.roll()
 	}
 	for _, q := range p.t.people {
 		for _, k := range q.tokens {
-			k.bond.rolled = k.bond.rolled || k.bond.host == p
+			if k.bond.host == p || q == p {
+				k.bond.roll()
+			}
 		}
 	}
 	p.t.mu.Unlock()

@@ -15,8 +15,10 @@ import (
 // owed.
 type bond struct {
 	host, guest *person
-	broken      bool // one of them removed the other
-	rolled      bool // one of them went on with an old copy of the profile
+	broken      bool  // one of them removed the other
+	rolled      bool  // one of them went on with an old copy of the profile
+	before      *bond // theirs, which this one takes the place of
+	again       bool  // such a one has begun
 	gaps        map[*person]int
 	unread      map[*person]bool // who said something that expired or was taken back
 }
@@ -46,6 +48,20 @@ type said struct {
 
 // intact tells whether both people still owe each other what they said.
 func (b *bond) intact() bool { return !b.broken && !b.rolled }
+
+// end breaks a bond and those whose place it took.
+func (b *bond) end() {
+	for ; b != nil; b = b.before {
+		b.broken = true
+	}
+}
+
+// roll notes that one of them is older than what the other has seen.
+func (b *bond) roll() {
+	for ; b != nil; b = b.before {
+		b.rolled = true
+	}
+}
 
 // lost tells whether a text should have been shown, and was not.
 func (s *said) lost(now time.Time) bool {
@@ -121,13 +137,14 @@ func (t *town) show(p *person, ms []client.Message) {
 }
 
 // got judges a successful receive of p that began at a time: whatever was on the
-// relay then, as its sender was told, has been shown.
+// relay then, as its sender was told, has been shown. When two begin anew what was
+// said before is taken from the relay, and said again, at a moment that the town does not know.
 func (t *town) got(p *person, began time.Time) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.all {
-		if s.to == p && s.onRelay && s.shown == 0 && !s.cancelled && !s.bond.broken && !s.bond.rolled && !s.queuedAt.After(began) && now.Before(s.owedUntil) {
+		if s.to == p && s.onRelay && s.shown == 0 && !s.cancelled && s.bond.intact() && !s.bond.again && !s.queuedAt.After(began) && now.Before(s.owedUntil) {
 			t.violation("%s received all there is and was not shown %q, which is on the relay since %v by what %s was told", p.name, first(s.body), s.queuedAt.Format(time.TimeOnly), s.from.name)
 		}
 	}
