@@ -60,8 +60,9 @@ func (p *Profile) Unheard(label string) (n int, err error) {
 	return n, err
 }
 
-// unheard are the texts without a receipt of the contact's replaced sessions. A session
-// that stopped has none: its texts may be in the newer profile, and taken back there.
+// unheard are the texts without a receipt of the contact's replaced sessions that can
+// still be put. A session that stopped has none: its texts may be in the newer profile,
+// and taken back there.
 func (w *work) unheard(c *contact) (rows []*row, err error) {
 	old := map[id]bool{}
 	for _, s := range c.Old {
@@ -74,7 +75,7 @@ func (w *work) unheard(c *contact) (rows []*row, err error) {
 	}
 	err = eachRecord(w, tableMessage, func(key []byte, r *row) error {
 		st := r.state(w.now)
-		if id(key) == c.ID && old[r.Session] && (st == StateQueued || st == StateOnRelay || st == StateOnRelayMemory) {
+		if id(key) == c.ID && old[r.Session] && r.Until.Sub(w.now) >= minLife && (st == StateQueued || st == StateOnRelay || st == StateOnRelayMemory) {
 			rows = append(rows, r)
 		}
 		return nil

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -155,6 +156,27 @@ func TestATextIsWholeAcrossTwoSessions(t *testing.T) {
 	})
 }
 
+// A text that has no time left to be put anywhere else stays where it is.
+func TestAShortLivedTextStaysWhereItIs(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		sent, err := g.Send(t.Context(), "K", "short-lived", SendOptions{Until: 2 * time.Hour})
+		if err != nil || sent.State != StateOnRelay {
+			t.Fatal(sent.State, err)
+		}
+		time.Sleep(61 * time.Minute)
+		w.anew(k, g)
+		w.accept(g, "K", 0)
+		w.take(g)
+		if _, err := g.Send(t.Context(), "K", "long-lived", SendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		got := w.take(k)
+		slices.Sort(got)
+		w.want(got, "long-lived", "short-lived")
+	})
+}
+
 // Who reads one session, and knows what was said in it, keeps nothing from being shown that
 // is said in another under the same id; and what is the same is shown once.
 func TestOneIDInTwoSessions(t *testing.T) {
@@ -275,6 +297,40 @@ func TestATextOfAReplacedSessionIsNotChecked(t *testing.T) {
 		}
 		if !slices.Equal(checked, []bool{false}) {
 			t.Errorf("shown with the identity checked: %v; want one text, unchecked", checked)
+		}
+	})
+}
+
+// What is missing in a session that was replaced is told with the text behind it, though
+// nothing else is to come there.
+func TestGapOfAReplacedSessionIsTold(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.Put); ok {
+				return &protocol.OK{Corr: c.Corr.Number()}
+			}
+			return nil
+		})
+		s.send(g, "K", "one")
+		s.script(nil)
+		s.send(g, "K", "two")
+		if err := s.join(s.t.Context(), k.p, g.p, "G", "K"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.p.Sync(s.t.Context(), 0); err != nil { // takes all, and shows nothing
+			t.Fatal(err)
+		}
+		gaps := map[string]int{}
+		if _, err := k.p.Receive(s.t.Context(), ReceiveOptions{}, func(ms []Message) error {
+			for _, m := range ms {
+				gaps[m.Text] = m.Gap
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[string]int{"two": 1}; !maps.Equal(gaps, want) {
+			t.Errorf("shown, with the gaps before: %v; want %v", gaps, want)
 		}
 	})
 }

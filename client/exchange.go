@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -165,9 +166,6 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	if err := v.collect(ctx, nil); err != nil {
 		return err
 	}
-	if err := v.retireOld(); err != nil {
-		return err
-	}
 	if err := v.outgoWithReceipts(ctx); err != nil {
 		return err
 	}
@@ -175,6 +173,9 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 		if err := o.came(); err != nil {
 			return err
 		}
+	}
+	if err := v.retireOld(); err != nil {
+		return err
 	}
 	if !o.follow {
 		return nil
@@ -237,8 +238,9 @@ func (v *visit) deleteQueues(ctx context.Context) error {
 	return nil
 }
 
-// retireOld ends the replaced sessions whose queues are empty and that have neither
-// anything to send nor a text without a receipt any more, and those that stopped.
+// retireOld ends the replaced sessions that are done with, and those that stopped. One is
+// done with when its queue is empty, it has nothing to send, no text lacks a receipt, and
+// all was shown, with its gaps.
 func (v *visit) retireOld() error {
 	empty := map[protocol.ID]bool{}
 	for _, q := range v.handles {
@@ -246,17 +248,10 @@ func (v *visit) retireOld() error {
 	}
 	return v.p.update(nil, func(w *work) error {
 		contacts, err := w.all()
-		if err != nil {
+		if err != nil || !slices.ContainsFunc(contacts, func(c *contact) bool { return len(c.Old) > 0 }) {
 			return err
 		}
-		busy := map[id]bool{}
-		if err := w.eachQueued(func(o *op) { busy[o.Session] = true }); err != nil {
-			return err
-		}
-		err = eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
-			busy[o.Session] = busy[o.Session] || o.Message != nil && !o.Cancel && w.now.Before(o.Deadline)
-			return nil
-		})
+		busy, err := w.busy()
 		if err != nil {
 			return err
 		}
@@ -280,6 +275,26 @@ func (v *visit) retireOld() error {
 		}
 		return nil
 	})
+}
+
+// busy are the sessions that have something to send, a text without a receipt, or one
+// that was not shown.
+func (w *work) busy() (map[id]bool, error) {
+	busy := map[id]bool{}
+	err := w.eachQueued(func(o *op) { busy[o.Session] = true })
+	if err == nil {
+		err = eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+			busy[o.Session] = busy[o.Session] || o.Message != nil && !o.Cancel && w.now.Before(o.Deadline)
+			return nil
+		})
+	}
+	if err == nil {
+		err = eachRecord(w, tableMessage, func(_ []byte, r *row) error {
+			busy[r.Session] = busy[r.Session] || r.isNew()
+			return nil
+		})
+	}
+	return busy, err
 }
 
 func (p *Profile) countQueued(report *Report) error {

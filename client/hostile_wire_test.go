@@ -92,7 +92,7 @@ func makeFolk(t *testing.T, dir string) *folk {
 				t.Fatal(err)
 			}
 			f.people = append(f.people, &wirePerson{name: name, p: g, key: g.Key(), others: map[string]string{"K": "K"}})
-			if err := f.join(t.Context(), k, g, name); err != nil {
+			if err := f.join(t.Context(), k, g, name, ""); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := k.Receive(t.Context(), ReceiveOptions{}, func([]Message) error { return nil }); err != nil {
@@ -106,7 +106,7 @@ func makeFolk(t *testing.T, dir string) *folk {
 	return f
 }
 
-func (f *folk) join(ctx context.Context, k, g *Profile, label string) error {
+func (f *folk) join(ctx context.Context, k, g *Profile, label, as string) error {
 	token, _, err := k.Invite(ctx, label, 0)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (f *folk) join(ctx context.Context, k, g *Profile, label string) error {
 	if err != nil {
 		return err
 	}
-	_, err = g.Join(ctx, inv, "", "")
+	_, err = g.Join(ctx, inv, "", as)
 	return err
 }
 
@@ -314,15 +314,7 @@ func (s *folk) takeBack(p *wirePerson) {
 func (s *folk) rejoin() {
 	k, g := s.people[0].p, s.people[1].p
 	s.note("K and G begin anew")
-	var inv protocol.Invite
-	token, _, err := k.Invite(s.t.Context(), "G", 0)
-	if err == nil {
-		inv, err = protocol.ParseInvite(token)
-	}
-	if err == nil {
-		_, err = g.Join(s.t.Context(), inv, "", "K")
-	}
-	if err != nil && !s.allowed(err) {
+	if err := s.join(s.t.Context(), k, g, "G", "K"); err != nil && !s.allowed(err) {
 		s.wrong("a new join: %w", err)
 	}
 	s.receive(s.people[0])

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kin/client"
+	"kin/protocol"
 )
 
 // calm lets everything arrive: what was sent, then the receipts, for which a full
@@ -24,6 +25,39 @@ func (t *town) calm() {
 		}
 		if round%2 == 1 {
 			time.Sleep(61 * time.Minute)
+		}
+	}
+}
+
+// anew has a host and a guest begin anew, whatever is still on its way between them.
+func (t *town) anew() {
+	for _, p := range t.people {
+		if !p.host || p.process() == nil {
+			continue
+		}
+		q, label, b := p.friend()
+		if q == nil || q.host || q.process() == nil || !b.intact() || q.bonds[p] != b || slices.ContainsFunc(q.tokens, func(k token) bool { return k.bond.host == p }) {
+			continue
+		}
+		p.invites++
+		b.again = true
+		text, _, err := p.process().Invite(p.process().ctx, label, 48*time.Hour)
+		p.expect("invite", err)
+		if err != nil {
+			continue
+		}
+		invite, err := protocol.ParseInvite(text)
+		if err != nil {
+			t.fail("an invite does not parse: %v", err)
+			return
+		}
+		_, err = q.process().Join(q.process().ctx, invite, "", q.labels[p])
+		t.note(q.name, "joins %s anew: %v", p.name, kind(err))
+		q.expect("join", err)
+		if err == nil {
+			t.count("anew in calm")
+			next := &bond{host: p, guest: q, before: b, gaps: map[*person]int{}, unread: map[*person]bool{}}
+			p.bonds[q], q.bonds[p] = next, next
 		}
 	}
 }

@@ -106,6 +106,9 @@ func (w *founding) play(seed uint64, dir string, trace io.Writer) Result {
 		t.round(uint64(round), r)
 	}
 	t.live(r)
+	if r.IntN(2) == 0 {
+		t.anew()
+	}
 	t.calm()
 	t.judge()
 	t.end()
