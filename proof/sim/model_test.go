@@ -70,9 +70,10 @@ func (s *said) lost(now time.Time) bool {
 
 // untold tells whether a text was shown, and its sender should have heard of it. A
 // receipt that went with a text which was taken back or expired comes again only
-// when the relay's copy of this one has expired: that long the town does not wait.
+// when the relay's copy of this one has expired: that long the town does not wait. Of a
+// text that was taken back nobody hears in a new session (docs/reliability.md, Known).
 func (s *said) untold(now time.Time) bool {
-	return s.bond.intact() && s.accepted && s.shown > 0 && !s.delivered && now.Before(s.deadline) && !s.bond.unread[s.to]
+	return s.bond.intact() && !(s.cancelled && s.bond.again) && s.accepted && s.shown > 0 && !s.delivered && now.Before(s.deadline) && !s.bond.unread[s.to]
 }
 
 // lifeOnRelay is the longest life that a relay gives of at most ttl, and of what is
