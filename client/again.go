@@ -7,8 +7,8 @@ import (
 
 // sayAgain says in the contact's session what was said in replaced ones and has no
 // receipt, in its order and under the same ids, so that they are shown it once whichever
-// arrives; and takes it back from where it was. What was written for somebody whose
-// identity was checked waits until that of the new session is.
+// arrives. What was written for somebody whose identity was checked waits until that of
+// the new session is.
 func (w *work) sayAgain(c *contact) (n int, err error) {
 	rows, err := w.unheard(c)
 	if err != nil {
@@ -24,14 +24,11 @@ func (w *work) sayAgain(c *contact) (n int, err error) {
 			if err != nil {
 				return n, err
 			}
-			if o == nil {
-				continue // a receipt came for this part
-			}
-			ttl = o.TTL
-			if err := w.takeBack(o); err != nil {
-				return n, err
+			if o != nil { // no receipt came for this part
+				ttl = o.TTL
 			}
 		}
+		r.Before = append(r.Before, sealing{r.Session, r.Sent})
 		r.Session, r.Sent, r.State, r.Changed, r.Reason = c.Session.ID, nil, StateQueued, w.now, ""
 		if err := w.say(c, c.Session, r, split(string(r.Text)), ttl); err != nil {
 			return n, err
@@ -44,20 +41,25 @@ func (w *work) sayAgain(c *contact) (n int, err error) {
 	return n, nil
 }
 
-// Unheard is how many texts to the contact with exactly this label were said in a
-// replaced session and have no receipt: Accept says again those that were written to an
-// unchecked identity, SetChecked all.
-func (p *Profile) Unheard(label string) (n int, err error) {
+// Unheard is how many texts to the contact with exactly this label were said in a replaced
+// session and have no receipt, and how many of them were written to an identity that was
+// checked: Accept says the others again, SetChecked all.
+func (p *Profile) Unheard(label string) (all, checked int, err error) {
 	err = p.view(func(w *work) error {
 		c, err := w.find(label)
 		if err != nil {
 			return err
 		}
 		rows, err := w.unheard(c)
-		n = len(rows)
+		for _, r := range rows {
+			all++
+			if r.Checked {
+				checked++
+			}
+		}
 		return err
 	})
-	return n, err
+	return all, checked, err
 }
 
 // unheard are the texts without a receipt of the contact's replaced sessions that can

@@ -120,11 +120,7 @@ func (p *Profile) Rename(label, to string) error {
 
 // Digits returns the 60 digits that both sides compare, in twelve groups.
 func (p *Profile) Digits(label string) (digits string, c Contact, err error) {
-	err = p.view(func(w *work) error {
-		found, err := w.find(label)
-		if err != nil {
-			return err
-		}
+	err = p.change(label, func(w *work, found *contact) error {
 		if found.Session == nil {
 			return fmt.Errorf("%w: %q", ErrNotJoined, label)
 		}
@@ -132,31 +128,46 @@ func (p *Profile) Digits(label string) (digits string, c Contact, err error) {
 		if err != nil {
 			return err
 		}
-		digits, c = r.Digits(), found.public(w)
+		digits, c, found.Compared = r.Digits(), found.public(w), found.Session.ID
 		return nil
 	})
 	return digits, c, err
 }
 
 // SetChecked notes that the digits were compared and are equal. again is how many texts
-// are said again in the new session.
+// are said again in the new session. ErrMustAccept: the contact has begun another session
+// since digits were shown. ErrStopped: nothing goes out in the session any more.
 func (p *Profile) SetChecked(label string) (again int, err error) {
-	return p.goOn(label, func(c *contact) { c.Checked = true })
+	return p.goOn(label, func(c *contact) error {
+		if c.Compared != (id{}) && c.Compared != c.Session.ID {
+			return fmt.Errorf("%w: %q, since its digits were shown", ErrMustAccept, label)
+		}
+		c.Checked = true
+		return nil
+	})
 }
 
 // Accept goes on unchecked with a new session for a known label. again is how many
-// texts are said again in it.
+// texts are said again in it. ErrStopped is as for SetChecked.
 func (p *Profile) Accept(label string) (again int, err error) {
-	return p.goOn(label, func(*contact) {})
+	return p.goOn(label, func(*contact) error { return nil })
 }
 
-func (p *Profile) goOn(label string, with func(*contact)) (again int, err error) {
-	err = p.change(label, func(w *work, c *contact) (err error) {
-		if c.Session == nil {
+func (p *Profile) goOn(label string, with func(*contact) error) (again int, err error) {
+	err = p.change(label, func(w *work, c *contact) error {
+		switch {
+		case c.Session == nil:
 			return fmt.Errorf("%w: %q", ErrNotJoined, label)
+		case c.Session.Stopped:
+			return fmt.Errorf("%w: %q", ErrStopped, label)
 		}
-		with(c)
-		c.MustAccept = false
+		if err := with(c); err != nil {
+			return err
+		}
+		c.MustAccept, c.Compared = false, id{}
+		for _, s := range c.Old {
+			s.Left = true
+		}
 		again, err = w.sayAgain(c)
 		return err
 	})
@@ -165,12 +176,18 @@ func (p *Profile) goOn(label string, with func(*contact)) (again int, err error)
 
 // adopt makes s the contact's session. Whoever had one before must be accepted or
 // checked again; their old queue is read until it is empty and no text waits for its
-// receipt there, unless its session has stopped.
+// receipt there, unless its session has stopped. A join that was refused before is over:
+// whoever answers it is older than this.
 func (c *contact) adopt(w *work, s *session) error {
+	if c.Join != nil && !c.Join.Refused.IsZero() {
+		if err := w.forgetJoin(c); err != nil {
+			return err
+		}
+	}
 	if old := c.Session; old != nil {
 		c.MustAccept, c.Checked = true, false
 		if old.Stopped {
-			if err := w.leaveSession(old); err != nil {
+			if err := w.endSession(old); err != nil {
 				return err
 			}
 		} else {
@@ -197,11 +214,7 @@ func (w *work) forget(c *contact) error {
 	}
 	sessions := c.sessions()
 	for _, s := range sessions {
-		drop := w.dropSession
-		if s.Stopped {
-			drop = w.leaveSession
-		}
-		if err := drop(s); err != nil {
+		if err := w.endSession(s); err != nil {
 			return err
 		}
 	}
@@ -237,7 +250,8 @@ func (w *work) deletePrefix(table string, prefix id) error {
 	})
 }
 
-// isOver tells whether a session has stopped or is gone: nothing goes out in it any more.
+// isOver tells whether a session has stopped or is gone: nothing that was said in it goes
+// out any more.
 func (c *contact) isOver(key id) bool {
 	s := c.findSession(key)
 	return s == nil || s.Stopped

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -125,7 +124,7 @@ func (w *work) age(c *contact) error {
 	if err := w.sweepInvites(c); err != nil {
 		return err
 	}
-	if j := c.Join; j != nil && !j.Refused.IsZero() && !w.now.Before(j.Refused.Add(hostKeysAfter)) {
+	if j := c.Join; j != nil && !j.Refused.IsZero() && !w.now.Before(j.Refused.Add(MaxInvite+hostKeysAfter)) {
 		if err := w.forgetJoin(c); err != nil {
 			return err
 		}
@@ -196,9 +195,13 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 }
 
 // outgoWithReceipts is outgo once what waits has been taken: only then an old copy of a
-// profile knows that it is one, and uses no number again for a receipt.
+// profile knows that it is one, and uses no number again for a receipt. What is elsewhere
+// by now is taken back.
 func (v *visit) outgoWithReceipts(ctx context.Context) error {
 	if err := v.p.sendReceipts(v.relay); err != nil {
+		return err
+	}
+	if err := v.p.update(nil, (*work).takeBackOld); err != nil {
 		return err
 	}
 	return v.outgo(ctx)
@@ -238,65 +241,6 @@ func (v *visit) deleteQueues(ctx context.Context) error {
 	return nil
 }
 
-// retireOld ends the replaced sessions that are done with, and those that stopped. One is
-// done with when its queue is empty, it has nothing to send, no text lacks a receipt, and
-// all was shown, with its gaps.
-func (v *visit) retireOld() error {
-	empty := map[protocol.ID]bool{}
-	for _, q := range v.handles {
-		empty[q.receiver] = q.waiting <= 0
-	}
-	return v.p.update(nil, func(w *work) error {
-		contacts, err := w.all()
-		if err != nil || !slices.ContainsFunc(contacts, func(c *contact) bool { return len(c.Old) > 0 }) {
-			return err
-		}
-		busy, err := w.busy()
-		if err != nil {
-			return err
-		}
-		for _, c := range contacts {
-			var kept []*session
-			for _, s := range c.Old {
-				var err error
-				switch {
-				case s.Stopped:
-					err = w.leaveSession(s)
-				case empty[s.In.Receiver] && !busy[s.ID]:
-					err = w.dropSession(s)
-				default:
-					kept = append(kept, s)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			c.Old = kept
-		}
-		return nil
-	})
-}
-
-// busy are the sessions that have something to send, a text without a receipt, or one
-// that was not shown.
-func (w *work) busy() (map[id]bool, error) {
-	busy := map[id]bool{}
-	err := w.eachQueued(func(o *op) { busy[o.Session] = true })
-	if err == nil {
-		err = eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
-			busy[o.Session] = busy[o.Session] || o.Message != nil && !o.Cancel && w.now.Before(o.Deadline)
-			return nil
-		})
-	}
-	if err == nil {
-		err = eachRecord(w, tableMessage, func(_ []byte, r *row) error {
-			busy[r.Session] = busy[r.Session] || r.isNew()
-			return nil
-		})
-	}
-	return busy, err
-}
-
 func (p *Profile) countQueued(report *Report) error {
 	return p.view(func(w *work) error { return w.eachQueued(func(*op) { report.Queued++ }) })
 }
@@ -308,7 +252,7 @@ func (w *work) eachQueued(f func(*op)) error {
 		if err != nil || c == nil || !o.Until.IsZero() || !w.now.Before(o.Deadline) {
 			return err
 		}
-		if s := c.findSession(o.Session); s != nil && (!s.Stopped || o.Cancel) {
+		if s := c.findSession(o.Session); s != nil && (!s.isSilent() || o.Cancel) {
 			f(o)
 		}
 		return nil

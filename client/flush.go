@@ -52,7 +52,7 @@ func (v *visit) due() ([]*outgoing, error) {
 				return err
 			}
 			s := c.findSession(o.Session)
-			if s == nil || s.Stopped && !o.Cancel || s.Out.Relay.Fingerprint != v.relay.Fingerprint {
+			if s == nil || s.isSilent() && !o.Cancel || s.Out.Relay.Fingerprint != v.relay.Fingerprint {
 				return nil
 			}
 			if p, waits := o.waits(w.now); waits {
@@ -286,11 +286,19 @@ func (w *work) markParts(c *contact, o *op, f func(*row, *part)) error {
 			f(r, &r.Sent[i])
 		}
 	}
+	for _, said := range r.Before {
+		for i := range said.Parts {
+			if said.Parts[i].Op == o.ID {
+				f(r, &said.Parts[i])
+			}
+		}
+	}
 	r.settle(w.now)
 	return w.putRow(c, r)
 }
 
-// settle derives an outgoing row's state from its parts.
+// settle derives an outgoing row's state from its parts. What was said again is delivered
+// when the session in use has it; one that was taken back, if any has.
 func (r *row) settle(now time.Time) {
 	delivered, relay, memory, read := true, true, false, true
 	for _, pt := range r.Sent {
@@ -298,6 +306,9 @@ func (r *row) settle(now time.Time) {
 		read = read && pt.Read
 		relay = relay && (pt.OnRelay || pt.Delivered)
 		memory = memory || pt.Memory && !pt.Delivered
+	}
+	if r.State == StateCancelled {
+		delivered = delivered || slices.ContainsFunc(r.Before, sealing.delivered)
 	}
 	st := r.State
 	switch {
@@ -314,6 +325,11 @@ func (r *row) settle(now time.Time) {
 	if st != r.State {
 		r.State, r.Changed = st, now
 	}
+}
+
+// delivered tells whether a receipt came for each part.
+func (s sealing) delivered() bool {
+	return !slices.ContainsFunc(s.Parts, func(pt part) bool { return !pt.Delivered })
 }
 
 // state is a row's state now: a deadline passes without anybody's doing.

@@ -69,6 +69,7 @@ func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label str
 		return Contact{}, err
 	}
 	var out Contact
+	var anew bool
 	err = p.view(func(w *work) error {
 		c, err := w.contact(*who)
 		switch {
@@ -79,9 +80,13 @@ func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label str
 		case c == nil || c.Join != nil:
 			return ErrOffline
 		}
-		out = c.public(w)
+		out, anew = c.public(w), len(c.Old) > 0
 		return nil
 	})
+	if err == nil && anew { // receipts that wait at the relay are heard before anything is said again
+		last, _ := p.exchange(ctx, &visitOptions{only: &inv.Relay}) // what went wrong the next command meets too
+		report.merge(&last)
+	}
 	return out, err
 }
 
@@ -245,7 +250,7 @@ func (w *work) forgetJoin(c *contact) error {
 	j := c.Join
 	c.Join = nil
 	if j.Session != nil {
-		if err := w.dropSession(j.Session); err != nil {
+		if err := w.endSession(j.Session); err != nil {
 			return err
 		}
 		return w.dropOps(j.Session)
@@ -269,8 +274,9 @@ func (c *contact) joins(o *op) bool {
 }
 
 // refuseJoin ends a join whose flight the relay refused. One with somebody who has a
-// session is listened for as long as its host might take the flight: a relay can refuse
-// it and hand it on, and the two would write past each other.
+// session is listened for as long as its host might take the flight, or
+// until a newer session is there: a relay can refuse it and hand it on, and the two would
+// write past each other.
 func (w *work) refuseJoin(c *contact) error {
 	if c.Session == nil {
 		return w.endJoin(c)

@@ -70,6 +70,7 @@ type contact struct {
 	Old          []*session `json:",omitempty"` // replaced: read until done with, then deleted at the relay; left alone if stopped
 	Invites      []*invite  `json:",omitempty"`
 	Join         *joining   `json:",omitempty"`
+	Compared     id         // the session whose digits were shown last and not yet gone on with; zero: none
 	Next         uint64     // number of the next row
 	Quarantined  uint64     // how many there were
 	LastReceived time.Time
@@ -91,6 +92,7 @@ type session struct {
 	TakenBack []listed `json:",omitempty"`
 	Notice    byte     `json:",omitempty"`
 	Stopped   bool     `json:",omitempty"`
+	Left      bool     `json:",omitempty"` // replaced, and the user has gone on with a newer one
 	Forked    bool     `json:",omitempty"`
 	Guest     bool     `json:",omitempty"` // this side joined
 }
@@ -178,7 +180,14 @@ type row struct {
 	State   State     `json:",omitempty"`
 	Changed time.Time `json:",omitzero"`
 	Sent    []part    `json:",omitempty"`
+	Before  []sealing `json:",omitempty"` // in sessions that were replaced
 	Reason  string    `json:",omitempty"`
+}
+
+// sealing is a text as it was sealed in one session.
+type sealing struct {
+	Session id
+	Parts   []part
 }
 
 // part is one envelope of an outgoing text.

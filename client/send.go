@@ -238,11 +238,23 @@ func (w *work) cancel(u uuid.UUID) error {
 	if st := r.state(w.now); st != StateQueued && st != StateOnRelay && st != StateOnRelayMemory {
 		return nil
 	}
-	s := c.findSession(r.Session)
-	if s == nil && r.State != StateQueued {
+	if c.findSession(r.Session) == nil && r.State != StateQueued {
 		return nil // its session is gone, and with it the way to take it back
 	}
-	for _, part := range r.Sent {
+	for _, said := range append(r.Before, sealing{r.Session, r.Sent}) {
+		if err := w.takeBackAll(c, said); err != nil {
+			return err
+		}
+	}
+	r.State, r.Changed = StateCancelled, w.now
+	r.settle(w.now)
+	return w.putRow(c, r)
+}
+
+// takeBackAll takes back all of a text that was not received.
+func (w *work) takeBackAll(c *contact, said sealing) error {
+	s := c.findSession(said.Session)
+	for _, part := range said.Parts {
 		o, err := getRecord[op](w, tableOutbox, part.Op[:])
 		if err != nil {
 			return err
@@ -250,7 +262,13 @@ func (w *work) cancel(u uuid.UUID) error {
 		if o == nil {
 			continue
 		}
-		if s != nil && !part.Delivered {
+		if s == nil {
+			if err := w.tx.Delete(tableOutbox, o.ID[:]); err != nil {
+				return err
+			}
+			continue
+		}
+		if !part.Delivered {
 			s.TakenBack = append(s.TakenBack, listed{Seq: part.Seq})
 			// What it told besides goes with another envelope.
 			for _, r := range o.Receipts {
@@ -258,18 +276,11 @@ func (w *work) cancel(u uuid.UUID) error {
 			}
 			s.Notice = max(s.Notice, o.Notice)
 		}
-		if s == nil {
-			if err := w.tx.Delete(tableOutbox, o.ID[:]); err != nil {
-				return err
-			}
-			continue
-		}
 		if err := w.takeBack(o); err != nil {
 			return err
 		}
 	}
-	r.State, r.Changed = StateCancelled, w.now
-	return w.putRow(c, r)
+	return nil
 }
 
 // takeBack has a relay erase an envelope that was put, answered or not.

@@ -228,17 +228,9 @@ func (w *work) dropQueue(q inQueue) error {
 	return w.put(tableDel, q.Receiver[:], del{q.Relay, q.Key, q.Receiver})
 }
 
-// dropSession forgets a session and has its queue deleted at the relay.
-func (w *work) dropSession(s *session) error {
-	if err := w.leaveSession(s); err != nil {
-		return err
-	}
-	return w.dropQueue(s.In)
-}
-
-// leaveSession forgets a session's ratchet and what was kept to tell duplicates. Its
-// queue is left alone: after a stop, what waits there is for the newer profile.
-func (w *work) leaveSession(s *session) error {
+// endSession forgets a session's ratchet and what was kept to tell duplicates, and has its
+// queue deleted at the relay; not if it has stopped: what waits there is for the newer profile.
+func (w *work) endSession(s *session) error {
 	delete(w.ratchets, s.ID)
 	delete(w.stepped, s.ID)
 	if err := w.tx.Delete(tableRatchet, s.ID[:]); err != nil {
@@ -249,5 +241,8 @@ func (w *work) leaveSession(s *session) error {
 			return err
 		}
 	}
-	return nil
+	if s.Stopped {
+		return nil
+	}
+	return w.dropQueue(s.In)
 }

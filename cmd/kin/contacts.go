@@ -133,7 +133,7 @@ func (a *app) showDigits(ctx context.Context, label string) error {
 	if err != nil {
 		return err
 	}
-	unheard, err := p.Unheard(label)
+	unheard, waits, err := p.Unheard(label)
 	if err != nil {
 		return err
 	}
@@ -148,8 +148,11 @@ func (a *app) showDigits(ctx context.Context, label string) error {
 	}
 	a.tell("check.compare", c.Label)
 	a.tell("check.state", c.Label, a.checked(c.IdentityChecked))
-	if unheard > 0 {
-		a.tell("check.unheard", unheard)
+	if unheard > waits {
+		a.tell("check.unheard", unheard-waits)
+	}
+	if waits > 0 {
+		a.tell("check.waits", waits)
 	}
 	a.hint("check.next", c.Label)
 	return nil

@@ -203,8 +203,10 @@ var kinEnglish = entries{
 	"check.compare": "Compare these digits with %s, by voice or in person.",
 	"check.state":   "%s: %s.",
 	"check.next":    "If all are equal: kin check %q --ok",
-	"check.unheard": Count{"%d message that you wrote before has no sign of receipt. If you go on, it is sent again, to whoever has joined now.",
-		"%d messages that you wrote before have no sign of receipt. If you go on, they are sent again, to whoever has joined now."},
+	"check.unheard": Count{"%d message that you wrote before has no sign of receipt. If you go on, with --ok or --accept, it is sent again, to whoever has joined now.",
+		"%d messages that you wrote before have no sign of receipt. If you go on, with --ok or --accept, they are sent again, to whoever has joined now."},
+	"check.waits": Count{"%d message that you wrote when the identity was checked has no sign of receipt. It is sent again when you have checked this one, with --ok.",
+		"%d messages that you wrote when the identity was checked have no sign of receipt. They are sent again when you have checked this one, with --ok."},
 	"check.again": Count{"%d message that had no sign of receipt is sent again.", "%d messages that had no sign of receipt are sent again."},
 	"check.sync":  "Send now: kin sync",
 

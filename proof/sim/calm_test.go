@@ -121,10 +121,12 @@ func (p *person) settleDown() {
 			_, err := p.process().Accept(c.Label)
 			p.expect("accept", err)
 		}
-		unheard, err := p.process().Unheard(c.Label)
+		unheard, _, err := p.process().Unheard(c.Label)
 		p.expect("unheard", err)
 		if unheard > 0 { // written to an identity that was checked
-			_, err := p.process().SetChecked(c.Label)
+			_, _, err := p.process().Digits(c.Label)
+			p.expect("digits", err)
+			_, err = p.process().SetChecked(c.Label)
 			p.expect("check", err)
 			p.t.count("check anew")
 		}
