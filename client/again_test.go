@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"kin/protocol"
+	"kin/relay"
 )
 
 // say puts a text on the relay.
@@ -955,6 +956,44 @@ func TestNoGapForWhatIsSaidAgain(t *testing.T) {
 		}
 		if want := map[string]int{"one": 0, "two, short-lived": 0, "three": 0}; !maps.Equal(gaps, want) {
 			t.Errorf("shown, with the gaps before: %v; want %v", gaps, want)
+		}
+	})
+}
+
+// A relay that is gone for good is visited no more once nothing can be left there of a
+// session that was replaced, and nobody hears of it any longer.
+func TestARelayThatIsGoneIsGivenUp(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		w.anew(k, g)
+		w.take(k)
+		w.accept(g, "K", 0)
+		w.accept(k, "G", 0)
+		gone := openTown(t, nil, relay.Config{}, "127.0.0.1:2")
+		gone.cut()
+		w.next = gone
+		err := g.change("K", func(w *work, c *contact) error {
+			r, err := w.ratchet(c.Session)
+			s := &session{ID: newID(), In: inQueue{Relay: gone.address, Receiver: protocol.ID{8}}, Out: outQueue{Relay: gone.address}, Replaced: w.now}
+			c.Old = append(c.Old, s)
+			w.step(s, r)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.say(g, "K", "one") // which a relay that can't be reached does not hold up
+		w.want(w.take(k), "one")
+		for range 2 { // of the session, and of its queue, which is to be deleted
+			time.Sleep(15*24*time.Hour - time.Minute)
+			if _, err := g.Sync(t.Context(), 0); !errors.Is(err, ErrOffline) {
+				t.Errorf("%v; want %v", err, ErrOffline)
+			}
+			time.Sleep(time.Minute)
+			g.Sync(t.Context(), 0)
+		}
+		if _, err := g.Sync(t.Context(), 0); err != nil {
+			t.Errorf("after thirty days: %v", err)
 		}
 	})
 }

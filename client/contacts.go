@@ -191,6 +191,7 @@ func (c *contact) adopt(w *work, s *session) error {
 				return err
 			}
 		} else {
+			old.Replaced = w.now
 			c.Old = append(c.Old, old)
 		}
 	}

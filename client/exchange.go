@@ -37,6 +37,9 @@ func (p *Profile) exchange(ctx context.Context, o *visitOptions) (Report, error)
 		visits.Go(func() { errs[i] = p.visit(ctx, r, o, report) })
 	}
 	visits.Wait()
+	if err := p.update(nil, (*work).giveUpOld); err != nil {
+		errs = append(errs, err)
+	}
 	if err := p.countQueued(report); err != nil {
 		errs = append(errs, err)
 	}
@@ -110,7 +113,10 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 		if err != nil {
 			return err
 		}
-		return eachRecord(w, tableDel, func(_ []byte, d *del) error {
+		return eachRecord(w, tableDel, func(key []byte, d *del) error {
+			if !w.now.Before(d.Made.Add(giveUpAfter)) {
+				return w.tx.Delete(tableDel, key)
+			}
 			add(d.Relay, 0)
 			return nil
 		})

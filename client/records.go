@@ -82,19 +82,20 @@ type session struct {
 	ID        id
 	In        inQueue
 	Out       outQueue
-	Hash      [32]byte // h; zero on the guest's side
-	Flight    [32]byte // th2
-	Prev      [32]byte // commitment of the envelope that was sealed last
-	Missing   spans    `json:",omitempty"`
-	Shown     uint64   `json:",omitempty"` // what is missing up to here stands as the gap of some row
-	Due       []due    `json:",omitempty"`
-	Quiet     []uint64 `json:",omitempty"` // sealed with nothing to show, not yet echoed
-	TakenBack []listed `json:",omitempty"`
-	Notice    byte     `json:",omitempty"`
-	Stopped   bool     `json:",omitempty"`
-	Left      bool     `json:",omitempty"` // replaced, and the user has gone on with a newer one
-	Forked    bool     `json:",omitempty"`
-	Guest     bool     `json:",omitempty"` // this side joined
+	Hash      [32]byte  // h; zero on the guest's side
+	Flight    [32]byte  // th2
+	Prev      [32]byte  // commitment of the envelope that was sealed last
+	Missing   spans     `json:",omitempty"`
+	Shown     uint64    `json:",omitempty"` // what is missing up to here stands as the gap of some row
+	Due       []due     `json:",omitempty"`
+	Quiet     []uint64  `json:",omitempty"` // sealed with nothing to show, not yet echoed
+	TakenBack []listed  `json:",omitempty"`
+	Notice    byte      `json:",omitempty"`
+	Stopped   bool      `json:",omitempty"`
+	Left      bool      `json:",omitempty"` // replaced, and the user has gone on with a newer one
+	Replaced  time.Time `json:",omitzero"`  // when
+	Forked    bool      `json:",omitempty"`
+	Guest     bool      `json:",omitempty"` // this side joined
 }
 
 // due is a receipt that is to be sent.
@@ -238,6 +239,7 @@ type del struct {
 	Relay    protocol.Address
 	Key      [32]byte
 	Receiver protocol.ID
+	Made     time.Time
 }
 
 func messageKey(contact id, in bool, u uuid.UUID) []byte {

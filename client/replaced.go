@@ -3,9 +3,14 @@ package client
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"kin/protocol"
 )
+
+// giveUpAfter is when a relay that can't be reached is visited no more for what is over: a
+// replaced session, a queue to be deleted. What it had it has no more.
+const giveUpAfter = 15 * 24 * time.Hour
 
 // isSilent tells whether nothing but CANCELs goes out in a session.
 func (s *session) isSilent() bool { return s.Stopped || s.Left }
@@ -106,4 +111,19 @@ func (w *work) busy() (map[id]bool, error) {
 		})
 	}
 	return busy, err
+}
+
+// giveUpOld ends the replaced sessions in which nothing can be left, reached or not.
+func (w *work) giveUpOld() error {
+	contacts, err := w.all()
+	for _, c := range contacts {
+		c.Old = slices.DeleteFunc(c.Old, func(s *session) bool {
+			if err != nil || w.now.Before(s.Replaced.Add(giveUpAfter)) {
+				return false
+			}
+			err = w.endSession(s)
+			return err == nil
+		})
+	}
+	return err
 }

@@ -225,7 +225,7 @@ func (w *work) dropQueue(q inQueue) error {
 	if q.Receiver == (inQueue{}).Receiver {
 		return nil // the relay never made it
 	}
-	return w.put(tableDel, q.Receiver[:], del{q.Relay, q.Key, q.Receiver})
+	return w.put(tableDel, q.Receiver[:], del{q.Relay, q.Key, q.Receiver, w.now})
 }
 
 // endSession forgets a session's ratchet and what was kept to tell duplicates, and has its
