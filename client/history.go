@@ -114,6 +114,9 @@ func (r *row) status(w *work, c *contact) Status {
 		st.Changed = r.Until
 	}
 	st.Stopped = st.State == StateQueued && c.isOver(r.Session)
+	if s := c.findSession(r.Session); s != nil && s.Left {
+		st.Waits = st.State == StateQueued && !s.Stopped && r.Checked && !c.Checked
+	}
 	for _, pt := range r.Sent {
 		if pt.OnRelay || pt.Delivered {
 			st.OnRelay++

@@ -32,6 +32,14 @@ func (s *folk) script(f func(*liarSession, protocol.Command) protocol.Answer) {
 	s.liar.script = f
 }
 
+// losesFirst says OK to each FIRST, and keeps nothing of it.
+func losesFirst(_ *liarSession, cmd protocol.Command) protocol.Answer {
+	if c, ok := cmd.(*protocol.First); ok {
+		return &protocol.OK{Corr: c.Corr.Number()}
+	}
+	return nil
+}
+
 func (s *folk) send(p *wirePerson, label, text string) {
 	now := time.Now()
 	sent, err := p.p.Send(s.t.Context(), label, text, SendOptions{})
@@ -45,12 +53,7 @@ func (s *folk) send(p *wirePerson, label, text string) {
 // there, is told again.
 func TestForgottenSenderIsRegisteredAgain(t *testing.T) {
 	inFolk(t, func(s *folk, k, g *wirePerson) {
-		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
-			if c, ok := cmd.(*protocol.First); ok {
-				return &protocol.OK{Corr: c.Corr.Number()}
-			}
-			return nil
-		})
+		s.script(losesFirst)
 		s.send(k, "G", "one")
 		s.script(nil)
 		s.send(k, "G", "two")
@@ -73,12 +76,7 @@ func TestForgottenSenderIsRegisteredAgain(t *testing.T) {
 // run out: until it comes nothing that the guest says can be opened.
 func TestALostFlightIsPutAgain(t *testing.T) {
 	inFolk(t, func(s *folk, k, g *wirePerson) {
-		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
-			if c, ok := cmd.(*protocol.First); ok {
-				return &protocol.OK{Corr: c.Corr.Number()}
-			}
-			return nil
-		})
+		s.script(losesFirst)
 		s.rejoin()
 		s.script(nil)
 		s.accept(g)

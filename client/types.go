@@ -73,6 +73,7 @@ type Status struct {
 	OnRelay int    // of them, on the relay or beyond
 	Reason  string // last refusal or network error while queued; untrusted
 	Stopped bool   // it is queued and can't go out any more: its session has stopped or is gone
+	Waits   bool   // it is queued until the identity is checked again
 }
 
 // Sent answers Send.

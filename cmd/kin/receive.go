@@ -135,8 +135,11 @@ func (a *app) statusCommand() *cobra.Command {
 				continue
 			}
 			next := "next." + string(st.State)
-			if st.Stopped {
+			switch {
+			case st.Stopped:
 				next = "next.stopped"
+			case st.Waits:
+				next = "next.waits"
 			}
 			rows = append(rows, []string{when(st.Made), safe.Line(st.Contact), a.state(st.State), when(st.Changed), a.t(next), st.ID.String()})
 			if st.Reason != "" && st.State == client.StateQueued {

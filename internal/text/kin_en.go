@@ -140,6 +140,7 @@ var kinEnglish = entries{
 	"next.read":            "It was shown to them.",
 	"next.expired_unread":  "Reach them another way.",
 	"next.cancelled":       "Nothing more to do.",
+	"next.waits":           "It waits until you have compared the digits: kin check.",
 	"next.stopped":         "It can't go out from here any more. Write it again when you have a new invite.",
 
 	"event.joined":       Count{"%[2]s has joined. Compare the digits: kin check.", "%[2]s has joined. Compare the digits: kin check."},

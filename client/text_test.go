@@ -1,0 +1,192 @@
+package client
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kin/protocol"
+)
+
+// Who reads one session, and knows what was said in it, keeps nothing from being shown that
+// is said in another under the same id; and what is the same is shown once.
+func TestOneIDInTwoSessions(t *testing.T) {
+	const ends = -1 // of the replaced session
+	type piece struct {
+		session      int // 0: the replaced one
+		index, count uint16
+		text         string
+		kind         byte
+	}
+	for name, c := range map[string]struct {
+		came []piece
+		want []string
+	}{
+		"the same":                      {[]piece{{0, 0, 0, "a", 0}, {1, 0, 0, "a", 0}}, []string{"a"}},
+		"another":                       {[]piece{{0, 0, 0, "x", 0}, {1, 0, 0, "a", 0}}, []string{"x", "a"}},
+		"another, late":                 {[]piece{{1, 0, 0, "a", 0}, {0, 0, 0, "x", 0}}, []string{"a", "x"}},
+		"the same, twice in one":        {[]piece{{1, 0, 0, "a", 0}, {1, 0, 0, "a", 0}}, []string{"a", "a"}},
+		"of a kind that is not known":   {[]piece{{0, 0, 0, "", 9}, {1, 0, 0, "", 0}}, []string{"[newer]", ""}},
+		"parts, the same":               {[]piece{{0, 0, 2, "a", 0}, {0, 1, 2, "b", 0}, {1, 0, 2, "a", 0}, {1, 1, 2, "b", 0}}, []string{"ab"}},
+		"parts, others":                 {[]piece{{0, 0, 2, "x", 0}, {0, 1, 2, "b", 0}, {1, 0, 2, "a", 0}, {1, 1, 2, "b", 0}}, []string{"xb", "ab"}},
+		"a part that is missing":        {[]piece{{0, 0, 2, "a", 0}, {1, 0, 2, "a", 0}, {1, 1, 2, "b", 0}}, []string{"ab"}},
+		"a part that is another":        {[]piece{{0, 0, 2, "x", 0}, {1, 0, 2, "a", 0}, {1, 1, 2, "b", 0}}, []string{"ab"}},
+		"a part that is another, late":  {[]piece{{1, 0, 2, "a", 0}, {0, 0, 2, "x", 0}, {1, 1, 2, "b", 0}}, []string{"ab"}},
+		"a part of another in between":  {[]piece{{0, 0, 2, "a", 0}, {1, 0, 2, "x", 0}, {0, 1, 2, "b", 0}}, []string{"ab"}},
+		"by turns, the same":            {[]piece{{0, 0, 2, "a", 0}, {1, 0, 2, "a", 0}, {0, 1, 2, "b", 0}, {1, 1, 2, "b", 0}}, []string{"ab"}},
+		"by turns, the same, old first": {[]piece{{1, 0, 2, "a", 0}, {0, 0, 2, "a", 0}, {0, 1, 2, "b", 0}, {1, 1, 2, "b", 0}}, []string{"ab"}},
+		"by turns, and the old one ends": {[]piece{{1, 0, 2, "a", 0}, {0, 0, 2, "a", 0}, {0, 1, 2, "b", 0}, {ends, 0, 0, "", 0}, {1, 1, 2, "b", 0}},
+			[]string{"ab"}},
+		"by turns, others": {[]piece{{1, 0, 2, "a", 0}, {0, 0, 2, "x", 0}, {0, 1, 2, "b", 0}, {1, 1, 2, "b", 0}}, []string{"xb", "ab"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := lone(t)
+			said := uuid.New()
+			var err error
+			for i, piece := range c.came {
+				err = errors.Join(err, p.update(nil, func(w *work) error {
+					c, err := w.find("G")
+					switch {
+					case err != nil:
+						return err
+					case piece.session == ends:
+						err := w.endSession(c.Old[0])
+						c.Old = nil
+						return err
+					}
+					b := &body{kind: kindText + kind(piece.kind), id: said, seq: uint64(i + 1), sent: w.now, deadline: w.now.Add(time.Hour)}
+					b.items.index, b.items.count, b.items.text = piece.index, piece.count, []byte(piece.text)
+					return w.takeText(c, c.sessions()[len(c.Old)-1+piece.session], b)
+				}))
+			}
+			var got []string
+			for _, m := range news(t, p) {
+				if m.Note != "" {
+					m.Text = "[" + m.Note + "]"
+				}
+				got = append(got, m.Text)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%q; want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// lone is a profile with a contact G, who has a replaced session and one in use.
+func lone(t *testing.T) *Profile {
+	t.Helper()
+	p, err := makeProfile(filepath.Join(t.TempDir(), "p"), []byte("x"), cheap, 30*24*time.Hour, &self{Name: "P"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	err = p.update(nil, func(w *work) error {
+		c := w.addContact("G")
+		for i := range 2 {
+			s := &session{ID: newID(), In: inQueue{Receiver: protocol.ID{byte(i + 1)}}}
+			c.Old, c.Session = append(c.Old, c.Session), s
+		}
+		c.Old = c.Old[1:]
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// news is what is new.
+func news(t *testing.T, p *Profile) (ms []Message) {
+	t.Helper()
+	_, err := p.ShowNew("G", func(all []Message) error {
+		ms = all
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ms
+}
+
+// A text is shown as from somebody whose identity is checked if each part of it is: not if
+// the last of them came once its session was replaced.
+func TestEachPartOfATextIsChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		replaced, want bool
+	}{"all": {false, true}, "but for the last": {true, false}} {
+		t.Run(name, func(t *testing.T) {
+			p := lone(t)
+			said := uuid.New()
+			for i := range uint16(2) {
+				err := p.update(nil, func(w *work) error {
+					c1, err := w.find("G")
+					if err != nil {
+						return err
+					}
+					s := c1.Session
+					if c.replaced && i > 0 {
+						s = c1.Old[len(c1.Old)-1]
+					}
+					c1.Checked = true
+					b := &body{kind: kindText, id: said, seq: uint64(i + 1), sent: w.now, deadline: w.now.Add(time.Hour)}
+					b.items.index, b.items.count, b.items.text = i, 2, []byte("a")
+					if err := w.takeText(c1, s, b); err != nil {
+						return err
+					}
+					if c.replaced && i == 0 {
+						if err := c1.adopt(w, &session{ID: newID()}); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if ms := news(t, p); len(ms) != 1 || ms[0].IdentityChecked != c.want {
+				t.Errorf("%+v; want it checked: %v", ms, c.want)
+			}
+		})
+	}
+}
+
+// What stands for a text that can't be shown is as little from somebody whose identity is
+// checked, in a replaced session, as a text is.
+func TestANoteOfAReplacedSessionIsNotChecked(t *testing.T) {
+	p := lone(t)
+	err := p.update(nil, func(w *work) error {
+		c, err := w.find("G")
+		if err != nil {
+			return err
+		}
+		c.Checked = true
+		for _, s := range c.sessions() {
+			s.Missing.add(1, 1)
+			b := &body{kind: kindControl, id: uuid.New(), seq: 2, sent: w.now, deadline: w.now.Add(time.Hour)}
+			b.items.takenBack = []uint64{1}
+			if err := errors.Join(w.note(c, s, NoteLost, 3), w.takeBody(c, s, b, 0)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []bool
+	for _, m := range news(t, p) {
+		got = append(got, m.IdentityChecked)
+	}
+	if want := []bool{false, false, true, true}; !slices.Equal(got, want) {
+		t.Errorf("checked: %v; want %v", got, want)
+	}
+}
