@@ -202,9 +202,9 @@ func TestATextForACheckedIdentityWaitsForTheNextCheck(t *testing.T) {
 	})
 }
 
-// A text that is said again is the same: when it was sent, until when it is tried for, how
-// long a relay keeps it, and that it is urgent.
-func TestATextSaidAgainIsTheSame(t *testing.T) {
+// Texts that are said again keep their order, and are the same: when they were sent, until
+// when they are tried for, how long a relay keeps them, and that one is urgent.
+func TestTextsSaidAgainAreTheSame(t *testing.T) {
 	inTown(t, func(t *testing.T, w *town) {
 		k, g := w.couple()
 		made := time.Now()
@@ -213,10 +213,13 @@ func TestATextSaidAgainIsTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.say(g, "K", "two")
+		w.say(g, "K", "three")
 		time.Sleep(2 * time.Hour)
 		w.anew(k, g)
 		before := time.Now()
-		w.accept(g, "K", 2)
+		if n, err := g.SetChecked("K"); err != nil || n != 3 { // and what is in the replaced session will be taken back
+			t.Fatal(n, err)
+		}
 		err = g.view(func(w *work) error {
 			said := 0
 			err := eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
@@ -239,17 +242,17 @@ func TestATextSaidAgainIsTheSame(t *testing.T) {
 		}
 		w.mustSync(g)
 		var got []Message
-		for range 2 { // the replaced session's first
-			if _, err := k.Receive(t.Context(), ReceiveOptions{}, func(ms []Message) error {
-				got = append(got, ms...)
-				return nil
-			}); err != nil {
-				t.Fatal(err)
-			}
+		if _, err := k.Receive(t.Context(), ReceiveOptions{}, func(ms []Message) error {
+			got = append(got, ms...)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
 		}
-		if len(got) != 2 || got[0].Text != "one" || got[1].Text != "two" {
-			t.Fatalf("%+v", got)
+		var texts []string
+		for _, m := range got {
+			texts = append(texts, m.Text)
 		}
+		w.want(texts, "one", "two", "three")
 		m := got[0]
 		if m.ID != sent.ID || !m.Urgent || !m.Until.Equal(sent.Until) || m.Sent.Sub(made).Abs() > time.Minute || m.Gap != 0 {
 			t.Errorf("%+v; was sent as %+v at %v", m, sent, made)
