@@ -299,8 +299,8 @@ func TestNothingIsSaidAgainInAStoppedSession(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				c.Old[0].Stopped = stopped
-				return w.addRow(c, &row{ID: uuid.New(), Made: w.now, Until: w.now.Add(48 * time.Hour), Session: c.Old[0].ID, State: StateOnRelay})
+				c.Old[1].Stopped = stopped
+				return w.addRow(c, &row{ID: uuid.New(), Made: w.now, Until: w.now.Add(48 * time.Hour), Session: c.Old[1].ID, State: StateOnRelay})
 			})
 			if err != nil {
 				t.Fatal(err)

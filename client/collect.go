@@ -117,7 +117,10 @@ func (v *visit) subscribed(w *work, q *subscribed, s protocol.Subscription) erro
 		v.handles[s.Handle] = q
 		w.inviteWord(c, q.receiver, s.Invite, s.Fetches, s.Tries)
 	case protocol.CodeUnknownQueue:
-		w.event(c, EventGone)
+		v.gone[q.receiver] = true
+		if !slices.ContainsFunc(c.Old, func(s *session) bool { return s.In.Receiver == q.receiver }) {
+			w.event(c, EventGone)
+		}
 	}
 	return nil
 }

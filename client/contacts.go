@@ -142,7 +142,7 @@ func (p *Profile) SetChecked(label string) (again int, err error) {
 		if c.Compared != (id{}) && c.Compared != c.Session.ID {
 			return fmt.Errorf("%w: %q, since its digits were shown", ErrMustAccept, label)
 		}
-		c.Checked = true
+		c.Checked, c.Compared = true, id{}
 		return nil
 	})
 }
@@ -164,7 +164,7 @@ func (p *Profile) goOn(label string, with func(*contact) error) (again int, err 
 		if err := with(c); err != nil {
 			return err
 		}
-		c.MustAccept, c.Compared = false, id{}
+		c.MustAccept = false
 		for _, s := range c.Old {
 			s.Left = true
 		}

@@ -258,10 +258,11 @@ func (w *work) eachQueued(f func(*op)) error {
 		if err != nil || c == nil || !o.Until.IsZero() || !w.now.Before(o.Deadline) {
 			return err
 		}
-		if s := c.findSession(o.Session); s != nil && (!s.isSilent() || o.Cancel) {
+		out, err := w.goesOut(c, o)
+		if out {
 			f(o)
 		}
-		return nil
+		return err
 	})
 }
 

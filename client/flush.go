@@ -20,13 +20,14 @@ type visit struct {
 	refused map[id]error // by contact: why the first flight came to nothing
 
 	handles map[uint16]*subscribed
+	gone    map[protocol.ID]bool        // queues that the relay doesn't know
 	asked   map[protocol.ID]bool        // queues that were subscribed to or refused
 	putAt   map[protocol.MessageID]bool // what this flush has sent: once is enough
 	lent    map[protocol.MessageID]bool // what was put on this connection to a relay that keeps it in memory alone
 }
 
 func newVisit(p *Profile, c *conn, relay protocol.Address, r *Report) *visit {
-	return &visit{p: p, conn: c, relay: relay, report: r, refused: map[id]error{}, handles: map[uint16]*subscribed{}, asked: map[protocol.ID]bool{},
+	return &visit{p: p, conn: c, relay: relay, report: r, refused: map[id]error{}, handles: map[uint16]*subscribed{}, gone: map[protocol.ID]bool{}, asked: map[protocol.ID]bool{},
 		lent: map[protocol.MessageID]bool{}}
 }
 
@@ -38,8 +39,8 @@ type outgoing struct {
 	first bool
 }
 
-// due returns the ops for this relay that want sending now, in order: urgent ones,
-// first flights, then as they were sealed. A queue whose sender key the relay does
+// due returns the ops for this relay that want sending now, in order: first flights,
+// urgent ones, what is taken back, then as they were sealed. A queue whose sender key the relay does
 // not know yet gives its first alone. What the relay asked to wait with holds back
 // what was sealed after it.
 func (v *visit) due() ([]*outgoing, error) {
@@ -52,8 +53,11 @@ func (v *visit) due() ([]*outgoing, error) {
 				return err
 			}
 			s := c.findSession(o.Session)
-			if s == nil || s.isSilent() && !o.Cancel || s.Out.Relay.Fingerprint != v.relay.Fingerprint {
+			if s == nil || s.Out.Relay.Fingerprint != v.relay.Fingerprint {
 				return nil
+			}
+			if out, err := w.goesOut(c, o); !out || err != nil {
+				return err
 			}
 			if p, waits := o.waits(w.now); waits {
 				if first, ok := held[p]; !ok || o.Seq < first {
@@ -76,7 +80,10 @@ func (v *visit) due() ([]*outgoing, error) {
 		return err
 	})
 	slices.SortFunc(out, func(a, b *outgoing) int {
-		return cmp.Or(order(a.Flight, b.Flight), order(a.Urgent, b.Urgent), a.Made.Compare(b.Made), bytes.Compare(a.Session[:], b.Session[:]), cmp.Compare(a.Seq, b.Seq))
+		if a.Cancel && b.Cancel { // from a session's end: before what is there nothing is to be missing
+			return cmp.Or(bytes.Compare(a.Session[:], b.Session[:]), cmp.Compare(b.Seq, a.Seq))
+		}
+		return cmp.Or(cmp.Compare(a.group(), b.group()), a.Made.Compare(b.Made), bytes.Compare(a.Session[:], b.Session[:]), cmp.Compare(a.Seq, b.Seq))
 	})
 	registering := map[id]bool{}
 	out = slices.DeleteFunc(out, func(g *outgoing) bool {
@@ -101,15 +108,17 @@ func (o *op) waits(now time.Time) (place, bool) {
 	return place{o.Session, o.Urgent}, now.Before(o.Retry) && now.Before(o.Deadline) && o.Code.Temporary() && !o.Cancel && !o.Control
 }
 
-// order puts true first.
-func order(a, b bool) int {
+// group is what goes out first, second, and so on.
+func (o *op) group() int {
 	switch {
-	case a == b:
+	case o.Cancel:
+		return 2
+	case o.Flight:
 		return 0
-	case a:
-		return -1
+	case o.Urgent:
+		return 1
 	}
-	return 1
+	return 3
 }
 
 // wants tells whether an op is to be sent: what never got an OK, what the relay no
@@ -269,7 +278,11 @@ func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protoco
 	if err := w.put(tableOutbox, o.ID[:], o); err != nil {
 		return err
 	}
-	return w.markParts(c, o, func(r *row, _ *part) { r.Reason = o.Reason })
+	return w.markParts(c, o, func(r *row, _ *part) {
+		if r.Session == o.Session {
+			r.Reason = o.Reason
+		}
+	})
 }
 
 // markParts changes the row that an op belongs to, and its part in it.
@@ -298,7 +311,7 @@ func (w *work) markParts(c *contact, o *op, f func(*row, *part)) error {
 }
 
 // settle derives an outgoing row's state from its parts. What was said again is delivered
-// when the session in use has it; one that was taken back, if any has.
+// when the session in use has it; what was taken back, if any has. It stays so.
 func (r *row) settle(now time.Time) {
 	delivered, relay, memory, read := true, true, false, true
 	for _, pt := range r.Sent {
@@ -307,7 +320,12 @@ func (r *row) settle(now time.Time) {
 		relay = relay && (pt.OnRelay || pt.Delivered)
 		memory = memory || pt.Memory && !pt.Delivered
 	}
-	if r.State == StateCancelled {
+	switch r.State {
+	case StateDelivered:
+		delivered = true
+	case StateRead:
+		delivered, read = true, true
+	case StateCancelled:
 		delivered = delivered || slices.ContainsFunc(r.Before, sealing.delivered)
 	}
 	st := r.State

@@ -2,23 +2,37 @@ package client
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
-
-	"kin/protocol"
 )
 
 // giveUpAfter is when a relay that can't be reached is visited no more for what is over: a
 // replaced session, a queue to be deleted. What it had it has no more.
 const giveUpAfter = 15 * 24 * time.Hour
 
-// isSilent tells whether nothing but CANCELs goes out in a session.
-func (s *session) isSilent() bool { return s.Stopped || s.Left }
+// goesOut tells whether an op is still to be sent: not in a session that has stopped, nor
+// in one that the user has left for a newer, where its text is said again. One whose text
+// the profile has erased can't be. CANCELs always go out.
+func (w *work) goesOut(c *contact, o *op) (bool, error) {
+	s := c.findSession(o.Session)
+	switch {
+	case s == nil:
+		return false, nil
+	case o.Cancel:
+		return true, nil
+	case s.Stopped:
+		return false, nil
+	case !s.Left || o.Message == nil:
+		return !s.Left, nil
+	}
+	r, err := w.row(c, false, *o.Message)
+	return r == nil, err
+}
 
-// takeBackOld takes back from replaced sessions what is on a relay in the session in use,
-// if the identity is checked: a stranger who was accepted must not keep the contact from
-// having it. From the end of each, for what is missing before a text that stays would be
-// told as a gap there. What the relay has let go of is forgotten.
+// takeBackOld takes back from replaced sessions what is safe in the one in use. From the
+// end of each, for what is missing before a text that stays would be told as a gap there.
+// What the relay has let go of is forgotten.
 func (w *work) takeBackOld() error {
 	var left []*op
 	err := eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
@@ -26,7 +40,7 @@ func (w *work) takeBackOld() error {
 		if c == nil || err != nil || o.Message == nil || o.Cancel {
 			return err
 		}
-		if s := c.findSession(o.Session); s != nil && s.Left {
+		if s := c.findSession(o.Session); s != nil && s.Left && !s.Stopped {
 			left = append(left, o)
 		}
 		return nil
@@ -46,11 +60,17 @@ func (w *work) takeBackOld() error {
 			return err
 		}
 		moved := r != nil && r.Session != o.Session
+		safe := false
+		if moved && !stays[o.Session] {
+			if safe, err = w.isSafe(c, r); err != nil {
+				return err
+			}
+		}
 		switch {
+		case safe:
+			err = w.takeBack(o)
 		case moved && !o.Until.IsZero() && !w.now.Before(o.Until):
 			err = w.tx.Delete(tableOutbox, o.ID[:])
-		case moved && c.Checked && !stays[o.Session] && (r.State == StateOnRelay || r.State == StateDelivered || r.State == StateRead):
-			err = w.takeBack(o)
 		default:
 			stays[o.Session] = true
 		}
@@ -61,11 +81,30 @@ func (w *work) takeBackOld() error {
 	return nil
 }
 
+// isSafe tells whether all of a text was received, or is durably on a relay, in the session
+// in use, and its identity is checked: a stranger who was accepted must not keep the contact
+// from having it.
+func (w *work) isSafe(c *contact, r *row) (bool, error) {
+	if !c.Checked || c.Session.Stopped || r.Session != c.Session.ID {
+		return false, nil
+	}
+	for _, pt := range r.Sent {
+		if pt.Delivered {
+			continue
+		}
+		o, err := getRecord[op](w, tableOutbox, pt.Op[:])
+		if err != nil || o == nil || o.Cancel || o.Memory || !w.now.Before(o.Until) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // retireOld ends the replaced sessions that are done with, and those that stopped. One is
-// done with when its queue is empty, it has nothing to send, no text lacks a receipt, and
+// done with when its queue is empty or gone, it has nothing to send, no text lacks a receipt, and
 // all was shown, with its gaps.
 func (v *visit) retireOld() error {
-	empty := map[protocol.ID]bool{}
+	empty := maps.Clone(v.gone)
 	for _, q := range v.handles {
 		empty[q.receiver] = q.waiting <= 0
 	}

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"maps"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -151,8 +152,11 @@ func TestNothingMoreIsPutInAReplacedSession(t *testing.T) {
 		}
 		s.script(full)
 		s.send(g, "K", "for who was checked")
-		if err := s.join(s.t.Context(), k.p, g.p, "G", "K"); err != nil {
-			t.Fatal(err)
+		for range 2 { // of which the first is never gone on with
+			if err := s.join(s.t.Context(), k.p, g.p, "G", "K"); err != nil {
+				t.Fatal(err)
+			}
+			s.receive(k)
 		}
 		if n, err := g.p.Accept("K"); err != nil || n != 0 {
 			t.Fatal(n, err)
@@ -242,6 +246,40 @@ func TestDigitsAreOfOneSession(t *testing.T) {
 	})
 }
 
+// Digits that were shown check no other session, though that was accepted meanwhile.
+func TestDigitsOfAnEarlierSessionCheckNothing(t *testing.T) {
+	for name, then := range map[string]func(w *town, k, g *Profile) error{
+		"shown, begun anew, accepted": func(w *town, k, g *Profile) error {
+			_, _, err := k.Digits("G")
+			w.anew(k, g)
+			w.take(k)
+			_, aerr := k.Accept("G")
+			return errors.Join(err, aerr)
+		},
+		"shown, accepted, begun anew": func(w *town, k, g *Profile) error {
+			w.anew(k, g)
+			w.take(k)
+			_, _, err := k.Digits("G")
+			_, aerr := k.Accept("G")
+			w.anew(k, g)
+			w.take(k)
+			return errors.Join(err, aerr)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inTown(t, func(t *testing.T, w *town) {
+				k, g := w.couple()
+				if err := then(w, k, g); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := k.SetChecked("G"); !errors.Is(err, ErrMustAccept) {
+					t.Errorf("%v; want %v", err, ErrMustAccept)
+				}
+			})
+		})
+	}
+}
+
 // Before a text that stays in a replaced session nothing is missing there that was said
 // again in the new one.
 func TestNoGapForWhatIsSaidAgain(t *testing.T) {
@@ -311,4 +349,450 @@ func TestARelayThatIsGoneIsGivenUp(t *testing.T) {
 			t.Errorf("after thirty days: %v", err)
 		}
 	})
+}
+
+// What was said again to a stranger who was accepted is not taken back from the contact, once
+// they are checked in a third session.
+func TestAStrangerKeepsNothingFromTheContact(t *testing.T) {
+	for name, o := range map[string]struct {
+		until time.Duration
+		shown bool
+	}{"a receipt comes from the stranger": {0, true}, "no time is left to say it again": {7 * time.Hour, false}} {
+		t.Run(name, func(t *testing.T) {
+			inTown(t, func(t *testing.T, w *town) {
+				k, g := w.couple()
+				one, err := k.Send(t.Context(), "G", "one", SendOptions{Until: o.until})
+				if err != nil || one.State != StateOnRelay {
+					t.Fatal(one.State, err)
+				}
+				x, err := makeProfile(filepath.Join(w.homes, "x"), []byte("correct horse"), cheap, 30*24*time.Hour, &self{Name: "X"}, w.dial)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(x.Close)
+				if _, err := x.Join(t.Context(), w.invite(k, "G"), "", "K"); err != nil { // a stolen invite
+					t.Fatal(err)
+				}
+				w.take(k)
+				w.accept(k, "G", 1)
+				w.mustSync(k)
+				if o.shown {
+					w.want(w.take(x), "one")
+					time.Sleep(time.Hour)
+					w.take(x) // the receipt
+					w.take(k)
+				} else {
+					time.Sleep(6*time.Hour + time.Minute)
+				}
+				if _, err := g.Join(t.Context(), w.invite(k, "G"), "", ""); err != nil { // under another label, as is the default
+					t.Fatal(err)
+				}
+				w.take(k)
+				if _, err := k.SetChecked("G"); err != nil {
+					t.Fatal(err)
+				}
+				w.mustSync(k)
+				if got := w.take(g); !slices.Contains(got, "one") {
+					t.Errorf("the true contact has %q, sender sees %s", got, w.state(k, one))
+				}
+			})
+		})
+	}
+}
+
+// What has run out in the new session is not on a relay there, and not taken back elsewhere.
+func TestNothingIsTakenBackForACopyThatRanOut(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		sent, err := g.p.Send(s.t.Context(), "K", "one", SendOptions{Until: 80 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.said["one"] = &saying{id: sent.ID, from: g.name, to: g.others["K"], until: time.Now().Add(80 * time.Hour)}
+		time.Sleep(30 * time.Hour)
+		if err := s.join(s.t.Context(), k.p, g.p, "G", "K"); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := g.p.Accept("K"); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		g.p.Sync(s.t.Context(), 0)
+		time.Sleep(30 * time.Hour)
+		cancels := 0
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			switch c := cmd.(type) {
+			case *protocol.Put:
+				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeRelayFull, Wait: 60}
+			case *protocol.Cancel:
+				cancels++
+			}
+			return nil
+		})
+		if n, err := g.p.SetChecked("K"); err != nil || n != 0 {
+			t.Fatal(n, err)
+		}
+		g.p.Sync(s.t.Context(), 0)
+		if cancels != 0 {
+			t.Errorf("%d CANCELs, and the relay has nothing of it in the new session", cancels)
+		}
+		s.receive(k)
+		if !k.texts["one"] {
+			t.Error("it did not come from the replaced session")
+		}
+		s.script(nil)
+	})
+}
+
+// An old copy of a profile, which learns at its first exchange that its new session has gone on
+// without it, leaves what is in the replaced one.
+func TestAnOldCopyTakesNothingBack(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		if _, err := g.SetChecked("K"); err != nil {
+			t.Fatal(err)
+		}
+		w.say(g, "K", "heard")
+		w.want(w.take(k), "heard")
+		w.anew(k, g)
+		restored := w.copyOf(g, "g")
+		if n, err := g.Accept("K"); err != nil || n != 0 {
+			t.Fatal(n, err)
+		}
+		w.say(g, "K", "newer")
+		w.say(g, "K", "newer still")
+		w.take(k)
+		if _, err := k.Accept("G"); err != nil {
+			t.Fatal(err)
+		}
+		w.say(k, "G", "answer to the newer")
+		old := restored()
+		if n, err := old.SetChecked("K"); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		_, err := old.Sync(t.Context(), 0)
+		if !errors.Is(err, ErrStopped) {
+			t.Fatal(err)
+		}
+		if err := old.view(func(w *work) error {
+			c, err := w.find("K")
+			if err != nil {
+				return err
+			}
+			left := 0
+			err = eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+				if o.Session != c.Session.ID && o.Message != nil && !o.Cancel {
+					left++
+				}
+				return nil
+			})
+			if left != 1 {
+				t.Errorf("%d of the texts of the replaced session stay; want 1: it is nowhere else", left)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A line that is cut while a replaced session's texts are taken back leaves no gap before those
+// that stay.
+func TestTakenBackFromTheEnd(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.send(g, "K", "one")
+		s.send(g, "K", "two")
+		seqs := map[protocol.MessageID]uint64{}
+		if err := g.p.view(func(w *work) error {
+			return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+				seqs[o.ID] = o.Seq
+				return nil
+			})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.join(s.t.Context(), k.p, g.p, "G", "K"); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := g.p.SetChecked("K"); err != nil || n != 2 {
+			t.Fatal(n, err)
+		}
+		var order []uint64
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.Cancel); ok {
+				if order = append(order, seqs[c.Message]); len(order) > 1 { // as if the line were cut
+					return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeRelayFull, Wait: 60}
+				}
+			}
+			return nil
+		})
+		g.p.Sync(s.t.Context(), 0)
+		s.script(nil)
+		if !slices.IsSortedFunc(order, func(a, b uint64) int { return int(b) - int(a) }) || len(order) != 2 {
+			t.Errorf("CANCELs for numbers %d; want the last first", order)
+		}
+		if _, err := k.p.Receive(s.t.Context(), ReceiveOptions{}, func(ms []Message) error {
+			for _, m := range ms {
+				if m.Gap > 0 {
+					t.Errorf("%q with a gap of %d before it", m.Text, m.Gap)
+				}
+			}
+			return s.show(k, ms)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A text whose newest session is gone can be taken back where it was said before.
+func TestCancelledWhereItStillIs(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		one := w.say(g, "K", "one")
+		w.anew(k, g)
+		w.accept(g, "K", 1)
+		w.mustSync(g)
+		if err := g.change("K", func(_ *work, c *contact) error {
+			c.Session.Stopped = true
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		k.Sync(t.Context(), 0)
+		w.anew(k, g)
+		if _, err := g.Accept("K"); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := g.Cancel(t.Context(), one.ID); err != nil || st.State != StateCancelled {
+			t.Errorf("%s, %v", st.State, err)
+		}
+	})
+}
+
+// A text that its sender's profile has erased, by the days kept, can't be said again: it is put
+// in the replaced session until its deadline.
+func TestATextThatItsSenderErasedIsStillPut(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, _ := w.couple()
+		g, err := makeProfile(filepath.Join(w.homes, "h"), []byte("correct horse"), cheap, 24*time.Hour, &self{Name: "H"}, w.dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(g.Close)
+		w.join(k, g, "H")
+		w.say(g, "K", "one")
+		time.Sleep(60 * time.Hour)
+		if _, err := g.Join(t.Context(), w.invite(k, "H"), "", "K"); err != nil {
+			t.Fatal(err)
+		}
+		w.accept(g, "K", 0)        // the profile has it no more
+		time.Sleep(20 * time.Hour) // and now the relay
+		w.mustSync(g)
+		w.want(w.take(k), "one")
+	})
+}
+
+// A relay that keeps envelopes in memory alone may lose them: the replaced session's stay.
+func TestNothingIsTakenBackForACopyInMemory(t *testing.T) {
+	for name, c := range map[string]struct {
+		inMemory bool
+		want     int
+	}{"in memory": {true, 0}, "on disk": {false, 1}} {
+		t.Run(name, func(t *testing.T) {
+			inTownWith(t, nil, relay.Config{KeysInRAM: c.inMemory}, func(t *testing.T, w *town) {
+				k, g := w.couple()
+				if _, err := g.Send(t.Context(), "K", "one", SendOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				w.anew(k, g)
+				if n, err := g.SetChecked("K"); err != nil || n != 1 {
+					t.Fatal(n, err)
+				}
+				w.mustSync(g)
+				taken := 0
+				err := g.view(func(w *work) error {
+					c, err := w.find("K")
+					if err != nil {
+						return err
+					}
+					put := 0
+					err = eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+						if o.Message != nil && o.Session != c.Session.ID {
+							put++
+						}
+						return nil
+					})
+					taken = 1 - put
+					return err
+				})
+				if err != nil || taken != c.want {
+					t.Errorf("%d taken back, %v; want %d", taken, err, c.want)
+				}
+			})
+		})
+	}
+}
+
+// A text that waits for a check can be said again for as long as it is tried for, though the
+// relay's copy has run out; and a replaced session in which nothing waits ends when those of
+// what was said again have.
+func TestWhenAReplacedSessionEnds(t *testing.T) {
+	for name, checked := range map[string]bool{"all was said again": false, "one waits for a check": true} {
+		t.Run(name, func(t *testing.T) {
+			inTown(t, func(t *testing.T, w *town) {
+				k, g := w.couple()
+				if checked {
+					if _, err := g.SetChecked("K"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.say(g, "K", "one")
+				w.anew(k, g)
+				again := 1
+				if checked {
+					again = 0
+				}
+				w.accept(g, "K", again)
+				w.mustSync(g)
+				replaced := func() (n int) {
+					err := g.view(func(w *work) error {
+						c, err := w.find("K")
+						if err == nil {
+							n = len(c.Old)
+						}
+						return err
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return n
+				}
+				if replaced() != 1 {
+					t.Fatal("it has ended while its copy is on the relay")
+				}
+				time.Sleep(73 * time.Hour)
+				w.mustSync(g)
+				if got := replaced() == 0; got == checked {
+					t.Errorf("ended: %v; want %v", got, !checked)
+				}
+				if all, _, err := g.Unheard("K"); err != nil || (all == 1) != checked {
+					t.Errorf("%d are unheard, %v", all, err)
+				}
+			})
+		})
+	}
+}
+
+// What never had an OK may be on the relay all the same: it is taken back as well.
+func TestWhatHadNoAnswerIsTakenBack(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.script(func(l *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.Put); ok { // it takes it, and says that it has no room
+				script := l.script
+				l.script = nil
+				l.carryOut(cmd)
+				l.script = script
+				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeRelayFull, Wait: 60}
+			}
+			return nil
+		})
+		s.send(g, "K", "one")
+		if err := s.join(s.t.Context(), k.p, g.p, "G", "K"); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := g.p.SetChecked("K"); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		cancels := 0
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if _, ok := cmd.(*protocol.Cancel); ok {
+				cancels++
+			}
+			return nil
+		})
+		time.Sleep(time.Hour)
+		if _, err := g.p.Sync(s.t.Context(), 0); err != nil || cancels != 1 {
+			t.Errorf("%d CANCELs, %v", cancels, err)
+		}
+		s.receive(k)
+	})
+}
+
+// A relay that does not know a replaced session's queue any more is not asked for it again,
+// and nobody is told.
+func TestAReplacedQueueThatIsGone(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.send(g, "K", "one") // so that the session does not end at once
+		if err := s.join(s.t.Context(), k.p, g.p, "G", "K"); err != nil {
+			t.Fatal(err)
+		}
+		var old protocol.ID
+		left := func() (n int) {
+			err := g.p.view(func(w *work) error {
+				c, err := w.find("K")
+				if err == nil {
+					if n = len(c.Old); n > 0 {
+						old = c.Old[0].In.Receiver
+					}
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if left() != 1 {
+			t.Fatal("no session was replaced")
+		}
+		if n, err := g.p.SetChecked("K"); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.Sub); ok && len(c.Queues) > 1 {
+				a := &protocol.Subbed{Corr: c.Corr.Number()}
+				for i, q := range c.Queues {
+					sub := protocol.Subscription{Handle: uint16(i + 1)}
+					if q == old {
+						sub.Code = protocol.CodeUnknownQueue
+					}
+					a.Queues = append(a.Queues, sub)
+				}
+				return a
+			}
+			return nil
+		})
+		r, err := g.p.Sync(s.t.Context(), 0)
+		if err != nil || len(r.Events) > 0 || left() != 0 {
+			t.Errorf("%v, %+v; %d sessions are left", err, r.Events, left())
+		}
+		s.script(nil)
+		s.receive(k)
+	})
+}
+
+// What state a text has by the receipts that came, in the session in use and in replaced ones.
+func TestStateOfATextSaidAgain(t *testing.T) {
+	none, put, got, read := part{}, part{OnRelay: true}, part{OnRelay: true, Delivered: true}, part{OnRelay: true, Delivered: true, Read: true}
+	for name, c := range map[string]struct {
+		was          State
+		sent, before []part
+		want         State
+	}{
+		"heard before":                       {StateQueued, []part{none}, []part{got}, StateQueued},
+		"heard before, and put":              {StateQueued, []part{put}, []part{got}, StateOnRelay},
+		"heard":                              {StateOnRelay, []part{got}, []part{put}, StateDelivered},
+		"taken back, heard before":           {StateCancelled, []part{put}, []part{got, got}, StateDelivered},
+		"taken back, a part heard before":    {StateCancelled, []part{put}, []part{got, put}, StateCancelled},
+		"taken back, a part of each heard":   {StateCancelled, []part{got, put}, []part{put, got}, StateCancelled},
+		"delivered before, and another word": {StateDelivered, []part{put}, []part{got}, StateDelivered},
+		"read, and another word":             {StateRead, []part{put}, nil, StateRead},
+		"delivered, then read":               {StateDelivered, []part{read}, nil, StateRead},
+	} {
+		r := &row{State: c.was, Sent: c.sent, Before: []sealing{{Parts: c.before}}}
+		if c.before == nil {
+			r.Before = nil
+		}
+		if r.settle(time.Now()); r.State != c.want {
+			t.Errorf("%s: %s; want %s", name, r.State, c.want)
+		}
+	}
 }

@@ -238,10 +238,11 @@ func (w *work) cancel(u uuid.UUID) error {
 	if st := r.state(w.now); st != StateQueued && st != StateOnRelay && st != StateOnRelayMemory {
 		return nil
 	}
-	if c.findSession(r.Session) == nil && r.State != StateQueued {
+	all := append(r.Before, sealing{r.Session, r.Sent})
+	if r.State != StateQueued && !slices.ContainsFunc(all, func(s sealing) bool { return c.findSession(s.Session) != nil }) {
 		return nil // its session is gone, and with it the way to take it back
 	}
-	for _, said := range append(r.Before, sealing{r.Session, r.Sent}) {
+	for _, said := range all {
 		if err := w.takeBackAll(c, said); err != nil {
 			return err
 		}

@@ -70,10 +70,15 @@ func (w *work) place(c *contact, r *row, said uuid.UUID) (known bool, err error)
 		case o.Session == r.Session:
 			r.ID = uuid.New() // somebody uses an id twice: both are shown
 			return false, nil
-		case o.Note == r.Note && bytes.Equal(o.Text, r.Text):
+		case r.says(o):
 			return true, nil
 		}
 	}
+}
+
+// says tells whether two rows say the same.
+func (r *row) says(o *row) bool {
+	return o.Note == r.Note && bytes.Equal(o.Text, r.Text) && o.Urgent == r.Urgent && o.Made.Equal(r.Made) && o.Until.Equal(r.Until)
 }
 
 // partsOf is where the parts of a text of s are, until it is whole: who reads one session

@@ -15,9 +15,9 @@ import (
 // Who reads one session, and knows what was said in it, keeps nothing from being shown that
 // is said in another under the same id; and what is the same is shown once.
 func TestOneIDInTwoSessions(t *testing.T) {
-	const ends = -1 // of the replaced session
+	const ends = 9 // of the replaced session
 	type piece struct {
-		session      int // 0: the replaced one
+		session      int // 1: the one in use; 0: the one that it replaced; -1: an earlier one
 		index, count uint16
 		text         string
 		kind         byte
@@ -41,11 +41,13 @@ func TestOneIDInTwoSessions(t *testing.T) {
 		"by turns, the same, old first": {[]piece{{1, 0, 2, "a", 0}, {0, 0, 2, "a", 0}, {0, 1, 2, "b", 0}, {1, 1, 2, "b", 0}}, []string{"ab"}},
 		"by turns, and the old one ends": {[]piece{{1, 0, 2, "a", 0}, {0, 0, 2, "a", 0}, {0, 1, 2, "b", 0}, {ends, 0, 0, "", 0}, {1, 1, 2, "b", 0}},
 			[]string{"ab"}},
-		"by turns, others": {[]piece{{1, 0, 2, "a", 0}, {0, 0, 2, "x", 0}, {0, 1, 2, "b", 0}, {1, 1, 2, "b", 0}}, []string{"xb", "ab"}},
+		"a part of another count": {[]piece{{1, 0, 2, "a", 0}, {1, 1, 3, "x", 0}, {1, 1, 2, "b", 0}}, []string{"ab"}},
+		"of three":                {[]piece{{-1, 0, 0, "x", 0}, {0, 0, 0, "a", 0}, {1, 0, 0, "a", 0}}, []string{"x", "a"}},
+		"by turns, others":        {[]piece{{1, 0, 2, "a", 0}, {0, 0, 2, "x", 0}, {0, 1, 2, "b", 0}, {1, 1, 2, "b", 0}}, []string{"xb", "ab"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := lone(t)
-			said := uuid.New()
+			said, at := uuid.New(), time.Now()
 			var err error
 			for i, piece := range c.came {
 				err = errors.Join(err, p.update(nil, func(w *work) error {
@@ -54,13 +56,13 @@ func TestOneIDInTwoSessions(t *testing.T) {
 					case err != nil:
 						return err
 					case piece.session == ends:
-						err := w.endSession(c.Old[0])
-						c.Old = nil
+						err := w.endSession(c.Old[1])
+						c.Old = c.Old[:1]
 						return err
 					}
-					b := &body{kind: kindText + kind(piece.kind), id: said, seq: uint64(i + 1), sent: w.now, deadline: w.now.Add(time.Hour)}
+					b := &body{kind: kindText + kind(piece.kind), id: said, seq: uint64(i + 1), sent: at, deadline: at.Add(time.Hour)}
 					b.items.index, b.items.count, b.items.text = piece.index, piece.count, []byte(piece.text)
-					return w.takeText(c, c.sessions()[len(c.Old)-1+piece.session], b)
+					return w.takeText(c, c.sessions()[min(len(c.Old), 2+piece.session-1)], b)
 				}))
 			}
 			var got []string
@@ -80,7 +82,7 @@ func TestOneIDInTwoSessions(t *testing.T) {
 	}
 }
 
-// lone is a profile with a contact G, who has a replaced session and one in use.
+// lone is a profile with a contact G, who has two replaced sessions and one in use.
 func lone(t *testing.T) *Profile {
 	t.Helper()
 	p, err := makeProfile(filepath.Join(t.TempDir(), "p"), []byte("x"), cheap, 30*24*time.Hour, &self{Name: "P"}, nil)
@@ -90,7 +92,7 @@ func lone(t *testing.T) *Profile {
 	t.Cleanup(p.Close)
 	err = p.update(nil, func(w *work) error {
 		c := w.addContact("G")
-		for i := range 2 {
+		for i := range 3 {
 			s := &session{ID: newID(), In: inQueue{Receiver: protocol.ID{byte(i + 1)}}}
 			c.Old, c.Session = append(c.Old, c.Session), s
 		}
@@ -152,6 +154,12 @@ func TestEachPartOfATextIsChecked(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			rows := 0
+			if err := p.view(func(w *work) error {
+				return eachRecord(w, tableMessage, func([]byte, *row) error { rows++; return nil })
+			}); err != nil || rows != 1 {
+				t.Errorf("%d rows, %v", rows, err)
+			}
 			if ms := news(t, p); len(ms) != 1 || ms[0].IdentityChecked != c.want {
 				t.Errorf("%+v; want it checked: %v", ms, c.want)
 			}
@@ -186,7 +194,41 @@ func TestANoteOfAReplacedSessionIsNotChecked(t *testing.T) {
 	for _, m := range news(t, p) {
 		got = append(got, m.IdentityChecked)
 	}
-	if want := []bool{false, false, true, true}; !slices.Equal(got, want) {
+	if want := []bool{false, false, false, false, true, true}; !slices.Equal(got, want) {
 		t.Errorf("checked: %v; want %v", got, want)
+	}
+}
+
+// Who reads one session, and says there what was said in another, but for when or how urgent,
+// keeps that from nobody.
+func TestWhatIsNotTheSameIsShown(t *testing.T) {
+	for name, twist := range map[string]func(*body){
+		"urgent": func(b *body) { b.flags = 0 },
+		"sent":   func(b *body) { b.sent = b.sent.Add(-7 * 24 * time.Hour) },
+		"until":  func(b *body) { b.deadline = b.deadline.Add(-7 * 24 * time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := lone(t)
+			said := uuid.New()
+			for i := range 2 {
+				if err := p.update(nil, func(w *work) error {
+					c, err := w.find("G")
+					if err != nil {
+						return err
+					}
+					b := &body{kind: kindText, id: said, seq: uint64(i + 1), sent: w.now.Truncate(24 * time.Hour), deadline: w.now.Truncate(24 * time.Hour).Add(48 * time.Hour), flags: flagUrgent}
+					b.items.text = []byte("meet me at the bridge in an hour")
+					if i == 0 {
+						twist(b)
+					}
+					return w.takeText(c, c.sessions()[i+1], b)
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if ms := news(t, p); len(ms) != 2 {
+				t.Errorf("%d shown: %+v", len(ms), ms)
+			}
+		})
 	}
 }

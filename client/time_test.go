@@ -138,7 +138,7 @@ func (w *town) mend() {
 // couple is a caseworker and a guest who has joined.
 func (w *town) couple() (k, g *Profile) {
 	w.t.Helper()
-	text, err := w.relay.NewGrant(100, 24*time.Hour)
+	text, err := w.relay.NewGrant(100, 30*24*time.Hour)
 	if err != nil {
 		w.t.Fatal(err)
 	}
