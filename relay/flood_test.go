@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,7 @@ func inBubble(t *testing.T, f func(s *stand, p *peer)) {
 		if s.relay, err = Open(Config{Dir: dir}); err != nil {
 			t.Fatal(err)
 		}
+		s.grantIt()
 		l := make(pipes)
 		server := &http.Server{Handler: s.relay}
 		go server.Serve(l)
@@ -234,48 +236,38 @@ func TestWhoHoldsConnectionsKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// TestChunksThatNeverEnd: beside more frames of 64 KiB that stop half-way than may come
-// in at once, messages pass.
+// TestChunksThatNeverEnd: beside as many frames of 64 KiB that stop half-way as may come
+// in at once, messages pass. Who sends one more, or has no queue, is hung up.
 func TestChunksThatNeverEnd(t *testing.T) {
 	s := newStand(t, nil)
 	p := s.dial()
 	b := s.queue(p, true)
-	for range chunksAtOnce + 4 {
-		ws := s.dial().ws
-		w, err := ws.NextWriter(websocket.BinaryMessage)
+	chunk := func(p *peer) {
+		w, err := p.ws.NextWriter(websocket.BinaryMessage)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write(append([]byte{2}, make([]byte, 20000)...)); err != nil {
-			t.Fatal(err)
+		w.Write(append([]byte{2}, make([]byte, 20000)...)) // who is hung up may not have written all
+	}
+	stranger := s.dial()
+	chunk(stranger)
+	gone(t, stranger.ws)
+	for n := range chunksAtOnce {
+		other := s.dial()
+		s.queue(other, false)
+		chunk(other)
+		for len(s.relay.chunks) == n {
+			runtime.Gosched()
 		}
 	}
+	late := s.dial()
+	s.queue(late, false)
+	chunk(late)
+	gone(t, late.ws)
 	s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
-}
-
-// TestWhoWaitsToSendAChunkCanMakeWay: it does not stay, where nobody counts it, until its
-// turn comes.
-func TestWhoWaitsToSendAChunkCanMakeWay(t *testing.T) {
-	inBubble(t, func(s *stand, p *peer) {
-		for range chunksAtOnce {
-			s.relay.chunks <- struct{}{}
-		}
-		go p.ws.WriteMessage(websocket.BinaryMessage, []byte{2, 0})
-		synctest.Wait()
-		s.relay.mu.Lock()
-		one := s.relay.unknown[loiterer].Front().Value.(*session)
-		s.relay.unknown[loiterer].makeWay()
-		s.relay.mu.Unlock()
-		synctest.Wait()
-		s.relay.mu.Lock()
-		defer s.relay.mu.Unlock()
-		if one.rank != proven { // as end leaves it
-			t.Error("it is still there")
-		}
-		for range chunksAtOnce {
-			<-s.relay.chunks
-		}
-	})
+	if n := len(s.relay.chunks); n != chunksAtOnce {
+		t.Errorf("%d chunks come in; want %d", n, chunksAtOnce)
+	}
 }
 
 // TestARefusedIssueWritesNothing: anybody can ask with a grant that there is not; the

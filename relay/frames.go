@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"io"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +18,8 @@ type proofKey struct {
 	of     [32]byte // the queue's key
 	shared protocol.ProofKey
 }
+
+var errNoRoom = errors.New("no room for a chunk")
 
 // buffers of sealed frames, by class.
 var buffers = [3]sync.Pool{}
@@ -52,10 +53,13 @@ func (s *session) frame(r io.Reader, class byte) error {
 		return err
 	}
 	if size > protocol.MessageFrame+16 { // one that is slow holds a lot of memory
+		if s.rank != proven {
+			return errNoRoom
+		}
 		select {
 		case s.relay.chunks <- struct{}{}:
-		case <-s.hungUp():
-			return net.ErrClosed
+		default:
+			return errNoRoom
 		}
 		defer func() { <-s.relay.chunks }()
 		s.ws.SetReadDeadline(time.Now().Add(chunkWait))

@@ -73,14 +73,20 @@ func newStand(t *testing.T, change func(*Config)) *stand {
 			t.Error(err)
 		}
 	})
+	s.grantIt()
+	return s
+}
+
+// grantIt makes the grant that queues are made with.
+func (s *stand) grantIt() {
+	s.t.Helper()
 	text, err := s.relay.NewGrant(1000, 24*time.Hour)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if s.grant, err = protocol.ParseGrant(text); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	return s
 }
 
 func (s *stand) dial() *peer {

@@ -63,7 +63,6 @@ type session struct {
 	out     []byte // sealed frames for the writer
 	writing bool
 	closed  bool
-	gone    chan struct{}   // closed when the session is hung up; nil until somebody waits for that
 	subs    []*subscription // by handle
 	last    uint16          // handle
 }
@@ -148,12 +147,7 @@ func (s *session) message() error {
 // sent before.
 func (s *session) hangUp() {
 	s.mu.Lock()
-	if !s.closed {
-		s.closed = true
-		if s.gone != nil {
-			close(s.gone)
-		}
-	}
+	s.closed = true
 	s.room.Broadcast()
 	s.mu.Unlock()
 	if s.wire != nil {
@@ -161,19 +155,6 @@ func (s *session) hangUp() {
 		return
 	}
 	s.socket().Close() // TLS would say goodbye, for which it could have to wait
-}
-
-// hungUp is closed when the session is hung up.
-func (s *session) hungUp() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.gone == nil {
-		s.gone = make(chan struct{})
-		if s.closed {
-			close(s.gone)
-		}
-	}
-	return s.gone
 }
 
 // socket is the connection below TLS.
