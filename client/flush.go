@@ -40,9 +40,9 @@ type outgoing struct {
 }
 
 // due returns the ops for this relay that want sending now, in order: first flights,
-// urgent ones, what is taken back, then as they were sealed. A queue whose sender key the relay does
-// not know yet gives its first alone. What the relay asked to wait with holds back
-// what was sealed after it.
+// urgent ones, what is taken back, then as they were sealed. A queue whose sender key the
+// relay does not know yet gives its first alone. What the relay asked to wait with holds
+// back what was sealed after it.
 func (v *visit) due() ([]*outgoing, error) {
 	var out []*outgoing
 	held := map[place]uint64{}

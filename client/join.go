@@ -274,9 +274,9 @@ func (c *contact) joins(o *op) bool {
 }
 
 // refuseJoin ends a join whose flight the relay refused. One with somebody who has a
-// session is listened for as long as its host might take the flight, or
-// until a newer session is there: a relay can refuse it and hand it on, and the two would
-// write past each other.
+// session is listened for as long as its host might take the flight, or until a newer
+// session is there: a relay can refuse it and hand it on, and the two would write past
+// each other.
 func (w *work) refuseJoin(c *contact) error {
 	if c.Session == nil {
 		return w.endJoin(c)

@@ -70,7 +70,7 @@ type contact struct {
 	Old          []*session `json:",omitempty"` // replaced: read until done with, then deleted at the relay; left alone if stopped
 	Invites      []*invite  `json:",omitempty"`
 	Join         *joining   `json:",omitempty"`
-	Compared     id         // the session whose digits were shown last; zero: none since the last check
+	Compared     id         `json:",omitzero"` // the session whose digits were shown last; zero: none since the last check
 	Next         uint64     // number of the next row
 	Quarantined  uint64     // how many there were
 	LastReceived time.Time
