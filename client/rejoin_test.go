@@ -118,6 +118,7 @@ func TestARefusedJoinIsForgotten(t *testing.T) {
 		}
 		s.rejoin()
 		refused = true
+		s.receive(g)
 		if left() != 1 || firsts != 1 || fetched != 1 {
 			t.Fatalf("listened for: %d; %d flights, %d fetched", left(), firsts, fetched)
 		}
