@@ -40,6 +40,18 @@ func losesFirst(_ *liarSession, cmd protocol.Command) protocol.Answer {
 	return nil
 }
 
+// counts has the relay be honest, and counts commands of a type from then on.
+func counts[C protocol.Command](s *folk) *int {
+	n := new(int)
+	s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+		if _, ok := cmd.(C); ok {
+			*n++
+		}
+		return nil
+	})
+	return n
+}
+
 func (s *folk) send(p *wirePerson, label, text string) {
 	now := time.Now()
 	sent, err := p.p.Send(s.t.Context(), label, text, SendOptions{})

@@ -101,16 +101,10 @@ func TestNothingMoreIsPutInAReplacedSession(t *testing.T) {
 		if n, err := g.p.Accept("K"); err != nil || n != 0 {
 			t.Fatal(n, err)
 		}
-		puts := 0
-		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
-			if _, ok := cmd.(*protocol.Put); ok {
-				puts++
-			}
-			return nil
-		})
+		puts := counts[*protocol.Put](s)
 		time.Sleep(time.Hour)
-		if r, err := g.p.Sync(s.t.Context(), 0); err != nil || r.Queued != 0 || puts != 0 {
-			t.Errorf("%d put, %d wait, %v", puts, r.Queued, err)
+		if r, err := g.p.Sync(s.t.Context(), 0); err != nil || r.Queued != 0 || *puts != 0 {
+			t.Errorf("%d put, %d wait, %v", *puts, r.Queued, err)
 		}
 		waits := func(want bool) {
 			t.Helper()
@@ -123,8 +117,8 @@ func TestNothingMoreIsPutInAReplacedSession(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		waits(false)
-		if _, err := g.p.Sync(s.t.Context(), 0); err != nil || puts != 1 {
-			t.Errorf("%d put, %v", puts, err)
+		if _, err := g.p.Sync(s.t.Context(), 0); err != nil || *puts != 1 {
+			t.Errorf("%d put, %v", *puts, err)
 		}
 		s.receive(k)
 		if !k.texts["for who was checked"] {

@@ -382,16 +382,10 @@ func TestWhatHadNoAnswerIsTakenBack(t *testing.T) {
 		if n, err := g.p.SetChecked("K"); err != nil || n != 1 {
 			t.Fatal(n, err)
 		}
-		cancels := 0
-		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
-			if _, ok := cmd.(*protocol.Cancel); ok {
-				cancels++
-			}
-			return nil
-		})
+		cancels := counts[*protocol.Cancel](s)
 		time.Sleep(time.Hour)
-		if _, err := g.p.Sync(s.t.Context(), 0); err != nil || cancels != 1 {
-			t.Errorf("%d CANCELs, %v", cancels, err)
+		if _, err := g.p.Sync(s.t.Context(), 0); err != nil || *cancels != 1 {
+			t.Errorf("%d CANCELs, %v", *cancels, err)
 		}
 		s.receive(k)
 	})
