@@ -463,6 +463,9 @@ func (sc *scene) settle(i int, l *letter, answer error) error {
 	case l.cancelled || l.kind == kindControl:
 		l.done = true
 	default:
+		if l.kind == kindFirst { // put again after 72 h, whatever its class
+			life = min(life, 72*time.Hour)
+		}
 		longest := time.Hour
 		for _, h := range []time.Duration{6, 24, 72, 168, 336} {
 			if h*time.Hour <= life {
