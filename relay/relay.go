@@ -68,6 +68,7 @@ const (
 	goodbye     = time.Second // for clients to say theirs
 	minuteKeys  = time.Minute
 	chunkWait   = time.Minute
+	muchEvery   = 400 * time.Microsecond // those who sent more ask who else is there: a turn costs as much as a message
 	subscribers = 4
 )
 
@@ -151,10 +152,10 @@ func setDefault[T comparable](v *T, d T) {
 }
 
 func (r *Relay) openData() (err error) {
-	if r.comers, err = turns.Open(disk.Away); err != nil {
+	if r.comers, err = turns.Open(0, disk.Away); err != nil {
 		return err
 	}
-	if r.much, err = turns.Open(disk.Away); err != nil {
+	if r.much, err = turns.Open(muchEvery, disk.Away); err != nil {
 		return err
 	}
 	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {

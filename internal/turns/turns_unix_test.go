@@ -8,13 +8,14 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestATurnComesAfterWhatHasArrived: who takes one turn after the other keeps nobody
 // waiting for whom bytes are here.
 func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	of, err := Open(func() bool { return true })
+	of, err := Open(0, func() bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 // which takes asking at each whether there are any.
 func TestATurnAsksWhoIsAway(t *testing.T) {
 	asked := 0
-	of, err := Open(func() bool { asked++; return true })
+	of, err := Open(0, func() bool { asked++; return true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,5 +65,21 @@ func TestATurnAsksWhoIsAway(t *testing.T) {
 	}
 	if asked != 10 {
 		t.Errorf("asked %d times in 10 turns", asked)
+	}
+}
+
+// TestTurnsComeAtOnceInBetween: who has asked the poller a moment ago need not do so again.
+func TestTurnsComeAtOnceInBetween(t *testing.T) {
+	asked := 0
+	of, err := Open(time.Hour, func() bool { asked++; return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer of.Close()
+	for range 10 {
+		of.Wait()
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times in 10 turns of one hour", asked)
 	}
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
@@ -35,13 +36,12 @@ func run(n int, f func(writer, i int)) time.Duration {
 // bare is a group-committed append and nothing else: the floor. It grows its file
 // with zeros in the same steps as a segment.
 type bare struct {
-	f    disk.File
+	g segment
+
 	mu   sync.Mutex
 	wake *sync.Cond
 	wait []chan error
 	data [][]byte
-	end  int64
-	size int64
 	stop bool
 }
 
@@ -50,7 +50,7 @@ func newBare(b *testing.B) *bare {
 	if err != nil {
 		b.Fatal(err)
 	}
-	x := &bare{f: f}
+	x := &bare{g: segment{file: f}}
 	x.wake = sync.NewCond(&x.mu)
 	go x.write()
 	b.Cleanup(func() { x.mu.Lock(); x.stop = true; x.wake.Signal(); x.mu.Unlock() })
@@ -75,14 +75,13 @@ func (x *bare) write() {
 		for _, d := range data {
 			buf = append(buf, d...)
 		}
-		for x.size < x.end+int64(len(buf)) {
-			x.f.WriteAt(make([]byte, growStep), x.size)
-			x.size += growStep
-		}
-		_, err := x.f.WriteAt(buf, x.end)
-		x.end += int64(len(buf))
+		err := x.g.grow(x.g.end+int64(len(buf)), math.MaxInt64)
 		if err == nil {
-			err = x.f.Sync()
+			_, err = x.g.file.WriteAt(buf, x.g.end)
+		}
+		x.g.end += int64(len(buf))
+		if err == nil {
+			err = x.g.file.Sync()
 		}
 		for _, w := range wait {
 			w <- err

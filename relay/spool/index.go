@@ -35,7 +35,7 @@ type queue struct{ items []uint32 }
 
 // cacheSize is how many of the newest bodies stay in RAM, so that what is
 // collected at once is not read back.
-const cacheSize = 512
+const cacheSize = 1024
 
 // kept is a body in RAM. It is overwritten when its record goes, or another takes
 // its place.

@@ -13,11 +13,12 @@ import (
 	"kin/internal/disk"
 )
 
-// growStep is how much a segment is filled with zeros at a time. All commits wait for it:
-// 4 MiB take 10 ms.
-const growStep = 256 << 10
+// A segment is filled with zeros for four times what is to be written, within these
+// bounds. All commits wait for it, and 4 MiB take 10 ms; in many small steps a file takes
+// longer to grow.
+const growLeast, growMost = 256 << 10, 4 << 20
 
-var blank [growStep]byte
+var blank [growMost]byte
 
 // segment is a file of batches. id names its present life: the number of its first
 // batch, which no other life has.
@@ -117,8 +118,9 @@ func (s *Spool) addSegment(g *segment) *segment {
 // grow fills the segment with zeros up to end at least, and up to limit at most if
 // that is enough.
 func (g *segment) grow(end, limit int64) error {
+	step := min(max(4*(end-g.end), growLeast), growMost)
 	for g.size < end {
-		to := min(g.size+growStep, max(limit, end))
+		to := min(g.size+step, max(limit, end))
 		if _, err := g.file.WriteAt(blank[:to-g.size], g.size); err != nil {
 			return err
 		}

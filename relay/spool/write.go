@@ -84,7 +84,8 @@ func batchOf(ps []*pending, limit int) (n int) {
 	return n
 }
 
-// answer indexes what was made durable, then tells everybody who waits.
+// answer indexes what was made durable, then tells everybody who waits: first those who
+// get it, so that what is put does not run ahead of what is collected.
 func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 	s.mu.Lock()
 	var ready []QueueID
@@ -100,13 +101,13 @@ func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 		}
 	}
 	s.mu.Unlock()
+	if s.Ready != nil && len(ready) > 0 {
+		s.Ready(ready)
+	}
 	for _, p := range batch {
 		for _, done := range p.done {
 			done(err)
 		}
-	}
-	if s.Ready != nil && len(ready) > 0 {
-		s.Ready(ready)
 	}
 }
 
