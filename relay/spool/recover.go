@@ -36,8 +36,8 @@ func (s *Spool) recover() error {
 	errs := make([]error, min(runtime.GOMAXPROCS(0), 1+len(names)/8))
 	for w := range errs {
 		all.Go(func() {
-			r := &recovery{Spool: s, heads: newMAC(&s.Key), buf: make([]byte, boundary)}
-			defer func() { clear(r.buf); clear(r.live[:cap(r.live)]) }() // they held salts and ids
+			r := &recovery{Spool: s, heads: newMAC(&s.Key)}
+			defer func() { clear(r.buf[:cap(r.buf)]); clear(r.live[:cap(r.live)]) }() // they held salts and ids
 			scrub.Do(func() {
 				for errs[w] == nil {
 					i := int(turn.Add(1)) - 1
@@ -67,7 +67,8 @@ func (s *Spool) recover() error {
 type recovery struct {
 	*Spool
 	heads hash.Hash   // under the spool key
-	buf   []byte      // a batch up to its bodies
+	buf   []byte      // what was read of the segment
+	at    int64       // where that begins
 	live  []recovered // of the segment's present life
 	torn  []place     // salts of records that were never acknowledged
 }
@@ -88,18 +89,20 @@ func (r *recovery) segment(name string) error {
 	if g.size, err = f.Size(); err != nil {
 		return err
 	}
-	r.live, r.torn = r.live[:0], nil
+	r.buf, r.live, r.torn = r.buf[:0], r.live[:0], nil
 	last, lastLive := int64(-1), 0
-	for at := int64(0); at+boundary <= g.size; {
-		l, err := r.head(g, at)
+	length := boundary
+	for at := int64(0); at+boundary <= g.size; at += int64(length) {
+		l, head, err := r.head(g, at, length)
 		if err != nil {
 			return err
 		}
 		if l == nil {
-			at += boundary
+			length = boundary
 			continue
 		}
-		bodies, length := l.bodies()
+		var bodies []int
+		bodies, length = l.bodies()
 		if l.segment > g.id {
 			g.id, g.records, g.gone = l.segment, 0, 0
 			r.live = r.live[:0]
@@ -107,9 +110,8 @@ func (r *recovery) segment(name string) error {
 		if l.segment == g.id {
 			last, lastLive = at, len(r.live)
 			g.end = at + int64(length)
-			r.batch(g, l, at, bodies)
+			r.batch(g, l, head, at, bodies)
 		}
-		at += int64(length)
 	}
 	g.dirty = true
 	if last >= 0 {
@@ -131,28 +133,47 @@ func (r *recovery) segment(name string) error {
 	return nil
 }
 
-// head reads a batch up to its bodies, from a boundary; nil if there is none. One
-// read does for a small batch.
-func (r *recovery) head(g *segment, at int64) (*layout, error) {
-	if _, err := g.file.ReadAt(r.buf[:boundary], at); err != nil {
-		return nil, err
+// head reads a batch up to its bodies, from a boundary; nil if there is none. before is
+// how long the batch before it is: among short ones, several are read at once.
+func (r *recovery) head(g *segment, at int64, before int) (*layout, []byte, error) {
+	ahead := boundary
+	if before <= shortBatch {
+		ahead = readAhead
 	}
-	l := parseHead(r.buf[:boundary], r.heads)
+	b, err := r.peek(g, at, boundary, ahead)
+	if err != nil {
+		return nil, nil, err
+	}
+	l := parseHead(b, r.heads)
 	if l == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
-	end := l.header(len(l.epochs))
-	if end <= boundary || at+int64(end) > g.size {
-		return l, nil
+	if end := l.header(len(l.epochs)); end > boundary && at+int64(end) <= g.size {
+		b, err = r.peek(g, at, end, end)
 	}
-	if len(r.buf) < end {
-		larger := make([]byte, end)
-		copy(larger, r.buf)
-		clear(r.buf)
-		r.buf = larger
+	return l, b, err
+}
+
+const (
+	shortBatch = 8 << 10 // of one envelope
+	readAhead  = 32 << 10
+)
+
+// peek returns length bytes of the segment from at on. If they were not read yet, as many
+// as ahead are.
+func (r *recovery) peek(g *segment, at int64, length, ahead int) ([]byte, error) {
+	if off := at - r.at; off < 0 || off+int64(length) > int64(len(r.buf)) {
+		n := int(min(int64(ahead), g.size-at))
+		if cap(r.buf) < n {
+			clear(r.buf[:cap(r.buf)])
+			r.buf = make([]byte, n)
+		}
+		r.buf, r.at = r.buf[:n], at
+		if _, err := g.file.ReadAt(r.buf, at); err != nil {
+			return nil, err
+		}
 	}
-	_, err := g.file.ReadAt(r.buf[boundary:end], at+boundary)
-	return l, err
+	return r.buf[at-r.at:][:length], nil
 }
 
 // rewrite writes length bytes again as they are.
@@ -168,9 +189,9 @@ func rewrite(f disk.File, at, length int64) error {
 
 var tombstone [saltSize]byte
 
-// batch takes a batch's records: a zeroed salt is a tombstone, an epoch without a
-// key has expired, and what does not open is damaged.
-func (r *recovery) batch(g *segment, l *layout, at int64, bodies []int) {
+// batch takes a batch's records: a zeroed salt is a tombstone, an epoch without a key has
+// expired, and what does not open is damaged. head is the batch up to its bodies.
+func (r *recovery) batch(g *segment, l *layout, head []byte, at int64, bodies []int) {
 	n := len(l.epochs)
 	g.records += n
 	if at+int64(l.header(n)) > g.size {
@@ -178,14 +199,14 @@ func (r *recovery) batch(g *segment, l *layout, at int64, bodies []int) {
 		return
 	}
 	for i := range n {
-		salt := r.buf[l.salt(i):][:saltSize]
+		salt := head[l.salt(i):][:saltSize]
 		k := r.epochs.keys[l.epochs[i]]
 		if k == nil || bytes.Equal(salt, tombstone[:]) {
 			g.gone++
 			continue
 		}
 		key := recordKey(&k.key, salt, l.segment, l.number, i)
-		plain, err := openPart(&key, headerNonce, r.buf[l.header(i):][:sealedHead])
+		plain, err := openPart(&key, headerNonce, head[l.header(i):][:sealedHead])
 		clear(key[:])
 		if err != nil {
 			r.Log.Error("a stored envelope was damaged and is lost")
