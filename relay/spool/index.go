@@ -47,8 +47,7 @@ type kept struct {
 // index finds records by queue. Entries lie in a slab without pointers.
 type index struct {
 	queues map[QueueID]*queue
-	slab   []entry
-	free   []uint32
+	slab   slab
 	count  int
 
 	cache map[uint64]int // by sequence: where in ring
@@ -70,19 +69,19 @@ func (x *index) next(q QueueID, after uint64) *entry {
 	if l == nil {
 		return nil
 	}
-	i := sort.Search(len(l.items), func(i int) bool { return x.slab[l.items[i]].seq > after })
+	i := sort.Search(len(l.items), func(i int) bool { return x.slab.at(l.items[i]).seq > after })
 	if i == len(l.items) {
 		return nil
 	}
-	return &x.slab[l.items[i]]
+	return x.slab.at(l.items[i])
 }
 
 // find returns the queue's record with this message id. A queue is short.
 func (x *index) find(q QueueID, id MessageID) *entry {
 	if l := x.queues[q]; l != nil {
 		for _, i := range l.items {
-			if x.slab[i].id == id {
-				return &x.slab[i]
+			if x.slab.at(i).id == id {
+				return x.slab.at(i)
 			}
 		}
 	}
@@ -98,7 +97,7 @@ func (x *index) waiting(q QueueID) int {
 
 func (x *index) add(q QueueID, e entry) {
 	l, at := x.place(q, e)
-	i := sort.Search(len(l.items), func(i int) bool { return x.slab[l.items[i]].seq > e.seq })
+	i := sort.Search(len(l.items), func(i int) bool { return x.slab.at(l.items[i]).seq > e.seq })
 	l.items = slices.Insert(l.items, i, at)
 }
 
@@ -115,19 +114,12 @@ func (x *index) place(q QueueID, e entry) (l *queue, at uint32) {
 		x.queues[q] = l
 	}
 	x.count++
-	if n := len(x.free); n > 0 {
-		at, x.free = x.free[n-1], x.free[:n-1]
-		x.slab[at] = e
-		return l, at
-	}
-	x.slab = append(x.slab, e)
-	return l, uint32(len(x.slab) - 1)
+	return l, x.slab.add(e)
 }
 
 // drop takes an entry out of the slab.
 func (x *index) drop(at uint32) {
-	x.slab[at] = entry{}
-	x.free = append(x.free, at)
+	x.slab.drop(at)
 	x.count--
 }
 
@@ -135,7 +127,7 @@ func (x *index) drop(at uint32) {
 func (x *index) remove(q QueueID, e *entry) {
 	l := x.queues[q]
 	seq := e.seq
-	i := sort.Search(len(l.items), func(i int) bool { return x.slab[l.items[i]].seq >= seq })
+	i := sort.Search(len(l.items), func(i int) bool { return x.slab.at(l.items[i]).seq >= seq })
 	at := l.items[i]
 	l.items = slices.Delete(l.items, i, i+1)
 	if len(l.items) == 0 {

@@ -246,24 +246,24 @@ func (s *Spool) settle() {
 		clear(seen)
 		kept := l.items[:0]
 		for _, i := range l.items {
-			other, twice := seen[x.slab[i].id]
+			other, twice := seen[x.slab.at(i).id]
 			if !twice {
-				seen[x.slab[i].id] = i
+				seen[x.slab.at(i).id] = i
 				kept = append(kept, i)
 				continue
 			}
-			if body, err := s.body(&x.slab[other]); err == nil {
+			if body, err := s.body(x.slab.at(other)); err == nil {
 				forget(body)
 			} else {
-				seen[x.slab[i].id] = i
+				seen[x.slab.at(i).id] = i
 				kept[slices.Index(kept, other)] = i
 				i = other
 			}
-			s.lost(&x.slab[i])
-			s.zeros = append(s.zeros, x.slab[i].place)
+			s.lost(x.slab.at(i))
+			s.zeros = append(s.zeros, x.slab.at(i).place)
 			x.drop(i)
 		}
 		l.items = kept
-		slices.SortFunc(l.items, func(a, b uint32) int { return cmp.Compare(x.slab[a].seq, x.slab[b].seq) })
+		slices.SortFunc(l.items, func(a, b uint32) int { return cmp.Compare(x.slab.at(a).seq, x.slab.at(b).seq) })
 	}
 }

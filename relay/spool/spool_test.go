@@ -261,7 +261,7 @@ func TestFlippedBitCostsOneRecordAlone(t *testing.T) {
 		bodies = append(bodies, p.Body)
 		s.mustPut(1, p)
 	}
-	e := s.spool.index.slab[s.spool.index.queues[QueueID{1}].items[1]]
+	e := *s.spool.index.slab.at(s.spool.index.queues[QueueID{1}].items[1])
 	s.flip(int64(e.body) + 5)
 	s.crash()
 	got := s.spool.Next(QueueID{1}, 0, 10)

@@ -32,7 +32,7 @@ func (s *Spool) expire(n uint32) error {
 	}
 	for q, l := range s.index.queues {
 		for i := len(l.items) - 1; i >= 0; i-- {
-			if e := &s.index.slab[l.items[i]]; e.epoch < n {
+			if e := s.index.slab.at(l.items[i]); e.epoch < n {
 				s.lost(e)
 				s.index.remove(q, e)
 			}
@@ -189,7 +189,7 @@ func (s *Spool) living(g *segment) []living {
 	seen := 0
 	for q, l := range s.index.queues {
 		for _, i := range l.items {
-			if e := s.index.slab[i]; e.segment == g.number {
+			if e := *s.index.slab.at(i); e.segment == g.number {
 				all = append(all, living{q, e})
 			}
 		}
