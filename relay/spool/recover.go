@@ -70,7 +70,9 @@ type recovery struct {
 	buf   []byte      // what was read of the segment
 	at    int64       // where that begins
 	live  []recovered // of the segment's present life
-	torn  []place     // salts of records that were never acknowledged
+	// Salts to be overwritten: of records that were never acknowledged, and, once more, of
+	// those that are gone, for a sync of theirs may have failed before a kill.
+	zeroed []place
 }
 
 type recovered struct {
@@ -89,7 +91,7 @@ func (r *recovery) segment(name string) error {
 	if g.size, err = f.Size(); err != nil {
 		return err
 	}
-	r.buf, r.live, r.torn = r.buf[:0], r.live[:0], nil
+	r.buf, r.live, r.zeroed = r.buf[:0], r.live[:0], nil
 	last, lastLive := int64(-1), 0
 	length := boundary
 	for at := int64(0); at+boundary <= g.size; at += int64(length) {
@@ -129,7 +131,7 @@ func (r *recovery) segment(name string) error {
 		r.index.load(r.live[i].queue, r.live[i].entry)
 		g.live += int64(bodySizes[r.live[i].class])
 	}
-	r.zeros = append(r.zeros, r.torn...)
+	r.zeros = append(r.zeros, r.zeroed...)
 	return nil
 }
 
@@ -201,8 +203,13 @@ func (r *recovery) batch(g *segment, l *layout, head []byte, at int64, bodies []
 	for i := range n {
 		salt := head[l.salt(i):][:saltSize]
 		k := r.epochs.keys[l.epochs[i]]
-		if k == nil || bytes.Equal(salt, tombstone[:]) {
+		if k == nil {
 			g.gone++
+			continue
+		}
+		if bytes.Equal(salt, tombstone[:]) {
+			g.gone++
+			r.zeroed = append(r.zeroed, place{g.number, uint32(at) + uint32(l.salt(i))})
 			continue
 		}
 		key := recordKey(&k.key, salt, l.segment, l.number, i)
@@ -229,7 +236,7 @@ func (r *recovery) openBodies(g *segment, from int) {
 		body, err := r.read(&e.entry)
 		if err != nil {
 			g.gone++
-			r.torn = append(r.torn, e.place)
+			r.zeroed = append(r.zeroed, e.place)
 			continue
 		}
 		forget(body)
