@@ -3,7 +3,14 @@ package spool
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"kin/internal/disk/disktest"
+	"kin/protocol"
 )
 
 // TestStartKeepsTheCopyWhoseBodyOpens: a damaged envelope was put again, and the
@@ -80,5 +87,56 @@ func TestOthersHaveTheirTurnBetweenTwoSyncs(t *testing.T) {
 	}
 	if segments < 2 || turns != segments {
 		t.Fatalf("%d turns while %d segments were synced", turns, segments)
+	}
+}
+
+// TestWhatIsGoneStaysGoneAfterAFailedSyncAndAKill: the next life finds zeroed salts in the
+// kernel's cache, which takes them for written.
+func TestWhatIsGoneStaysGoneAfterAFailedSyncAndAKill(t *testing.T) {
+	const all = 8 // of which so many are left that the segment stays
+	for seed := range uint64(50) {
+		w := newWorld(rand.New(rand.NewPCG(seed, 3)), disktest.New())
+		synctest.Test(t, func(*testing.T) {
+			time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
+			defer w.stop()
+			if err := w.open(); err != nil {
+				t.Fatal(err)
+			}
+			for i := range all { // a batch of each: the first is not the segment's last
+				p := &promised{queue: QueueID{0}}
+				p.Expiry = EpochOf(time.Now(), time.Hour) + 3
+				p.Body = bytes.Repeat([]byte{byte(i + 1)}, protocol.EnvelopeSize)
+				p.ID[0] = byte(i)
+				w.put = append(w.put, p)
+				w.handIn(p)
+				synctest.Wait()
+			}
+			w.spool.Ack(QueueID{0}, w.spool.Next(QueueID{0}, 0, 1)[0].Sequence)
+			w.fs.FailAt(w.fs.Ops()+2, syscall.EIO) // behind the write, the sync
+			if err := w.spool.Flush(); err == nil {
+				t.Fatal("the sync did not fail")
+			}
+			w.fs.StopAt(w.fs.Ops() + 1)
+			w.fs.SyncDir("data") // the program dies in something else than writing the salt again
+			w.stop()
+			w.fs = w.fs.AfterKill()
+			if err := w.open(); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(w.spool.Next(QueueID{0}, 0, 9)); n == all {
+				return // the kernel let go of what it could not write: this life owes nothing yet
+			}
+			if err := w.spool.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			w.stop()
+			w.fs = w.fs.AfterPowerLoss(w.r)
+			if err := w.open(); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(w.spool.Next(QueueID{0}, 0, 9)); n != all-1 {
+				t.Errorf("seed %d: %d envelopes after the power loss, want %d", seed, n, all-1)
+			}
+		})
 	}
 }
