@@ -52,34 +52,21 @@ func TestATurnComesAfterWhatHasArrived(t *testing.T) {
 }
 
 // TestATurnAsksWhoIsAway: threads that come back from the disk run before a turn is over,
-// which takes asking at each whether there are any.
+// which takes asking at each whether there are any; but who asked the poller a moment ago
+// need not do so again.
 func TestATurnAsksWhoIsAway(t *testing.T) {
-	asked := 0
-	of, err := Open(0, func() bool { asked++; return true })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer of.Close()
-	for range 10 {
-		of.Wait()
-	}
-	if asked != 10 {
-		t.Errorf("asked %d times in 10 turns", asked)
-	}
-}
-
-// TestTurnsComeAtOnceInBetween: who has asked the poller a moment ago need not do so again.
-func TestTurnsComeAtOnceInBetween(t *testing.T) {
-	asked := 0
-	of, err := Open(time.Hour, func() bool { asked++; return true })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer of.Close()
-	for range 10 {
-		of.Wait()
-	}
-	if asked != 1 {
-		t.Errorf("asked %d times in 10 turns of one hour", asked)
+	for every, want := range map[time.Duration]int{0: 10, time.Hour: 1} {
+		asked := 0
+		of, err := Open(every, func() bool { asked++; return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer of.Close()
+		for range 10 {
+			of.Wait()
+		}
+		if asked != want {
+			t.Errorf("every %v: asked %d times in 10 turns, want %d", every, asked, want)
+		}
 	}
 }
