@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -35,7 +36,7 @@ func generate(a gauge.Announced, what string, args ...string) (*generator, error
 	}
 	g := &generator{cmd: exec.Command(self, append(append([]string{what}, args...), string(relay))...)}
 	if what == "attack" {
-		g.cmd = exec.Command("nice", append([]string{"-n", strconv.Itoa(niceFoes)}, g.cmd.Args...)...)
+		g.cmd = exec.Command(backward[0], slices.Concat(backward[1:], g.cmd.Args)...)
 		g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	}
 	g.cmd.Stderr = os.Stderr
@@ -51,7 +52,7 @@ func generate(a gauge.Announced, what string, args ...string) (*generator, error
 		return nil, err
 	}
 	if what == "attack" {
-		os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", g.cmd.Process.Pid), []byte(strconv.Itoa(niceFoes)), 0) // the session's share, where sessions have one
+		backwardSession(g.cmd.Process.Pid)
 	}
 	if err := g.out.Decode(new(told)); err != nil {
 		return nil, fmt.Errorf("%s %v did not begin: %w", what, args, err)

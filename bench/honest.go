@@ -17,8 +17,8 @@ import (
 )
 
 // honest are people who write to each other, a message a second and pair, and others
-// who come, write one message and go, as kin send does. They keep their own account of
-// what was accepted and what arrived.
+// who come, write one message and go, as kin send does; some of those have a slow line.
+// They keep their own account of what was accepted and what arrived.
 type honest struct {
 	relay gauge.Announced
 	pairs []*correspondents
@@ -30,6 +30,7 @@ type honest struct {
 	arrived  map[[2]uint64]bool // before its OK
 	again    map[[2]uint64]int  // how often a visitor may have put it without hearing so
 	times    [3][]sample
+	slow     []try
 	refused  int // PUTs that were not accepted
 	broken   int // connections that ended
 	turned   int // visitors who did not get through
@@ -54,6 +55,16 @@ type sample struct {
 	took time.Duration
 }
 
+// slowLine is what a round trip takes on a slow line. That of the link counts: between the
+// relay's half and the other the connection waits among strangers.
+const slowLine = time.Second
+
+// try is when somebody with a slow line came, and whether the relay took the message.
+type try struct {
+	begun   time.Time
+	through bool
+}
+
 // correspondents are a pair of which the sender's due times are kept.
 type correspondents struct {
 	*pair
@@ -68,7 +79,7 @@ const ring = 1024
 
 func newHonest(a gauge.Announced, pairs, visitors int) (*honest, error) {
 	h := &honest{relay: a, stop: make(chan struct{}), open: map[[2]uint64]bool{}, arrived: map[[2]uint64]bool{}, again: map[[2]uint64]int{}}
-	h.pairs = make([]*correspondents, pairs+visitors)
+	h.pairs = make([]*correspondents, pairs+2*visitors)
 	err := gauge.Eight(len(h.pairs), func(i int) error {
 		p, err := newPair("kin", a, i)
 		if err != nil {
@@ -87,7 +98,11 @@ func newHonest(a gauge.Announced, pairs, visitors int) (*honest, error) {
 			h.all.Go(func() { h.answers(p) })
 		} else {
 			p.from.ws.Close()
-			h.all.Go(func() { h.visitor(p) })
+			come := h.visitor
+			if i >= pairs+visitors {
+				come = h.slowVisitor
+			}
+			h.all.Go(func() { come(p) })
 		}
 	}
 	return h, nil
@@ -224,10 +239,7 @@ func (h *honest) visitor(p *correspondents) {
 	h.every(time.Second, func(n uint64, due time.Time) error {
 		p.due[n%ring].Store(due.UnixNano())
 		h.count(&h.visits)
-		for h.visit(p, n, due) != nil { // kin send tries for ten seconds
-			h.mu.Lock()
-			h.again[[2]uint64{p.number, n}]++
-			h.mu.Unlock()
+		for h.visit(p, n, due, 0) != nil { // kin send tries for ten seconds
 			if time.Since(due) > 10*time.Second {
 				h.count(&h.turned)
 				return nil
@@ -238,8 +250,36 @@ func (h *honest) visitor(p *correspondents) {
 	})
 }
 
-func (h *honest) visit(p *correspondents, n uint64, due time.Time) error {
-	c, err := dial("kin", h.relay)
+// slowVisitor comes again and again over a slow line.
+func (h *honest) slowVisitor(p *correspondents) {
+	for n := uint64(1); ; {
+		begun := time.Now()
+		p.due[n%ring].Store(begun.UnixNano())
+		err := h.visit(p, n, begun, slowLine)
+		if err == nil {
+			n++
+		}
+		h.mu.Lock()
+		h.slow = append(h.slow, try{begun, err == nil})
+		h.mu.Unlock()
+		select {
+		case <-h.stop:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// visit comes, writes a message, and goes when the relay has it.
+func (h *honest) visit(p *correspondents, n uint64, due time.Time, line time.Duration) (err error) {
+	defer func() {
+		if err != nil {
+			h.mu.Lock()
+			h.again[[2]uint64{p.number, n}]++
+			h.mu.Unlock()
+		}
+	}()
+	c, err := dialOver(line, "kin", h.relay)
 	if err != nil {
 		return err
 	}
@@ -254,9 +294,11 @@ func (h *honest) visit(p *correspondents, n uint64, due time.Time) error {
 	if err := c.read(func(f protocol.Frame) error { return h.answer(p, f) }); err != nil {
 		return err
 	}
-	h.mu.Lock()
-	h.times[visit] = append(h.times[visit], sample{due, time.Since(due)})
-	h.mu.Unlock()
+	if line == 0 {
+		h.mu.Lock()
+		h.times[visit] = append(h.times[visit], sample{due, time.Since(due)})
+		h.mu.Unlock()
+	}
 	return c.ws.WriteControl(websocket.CloseMessage, nil, time.Now().Add(time.Second))
 }
 
@@ -278,11 +320,27 @@ func (h *honest) between(w window) (times [3][]time.Duration) {
 	return times
 }
 
+// slowIn counts the tries over a slow line that were all in a window, and those of them
+// that came through.
+func (h *honest) slowIn(w window) (tries, through int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.slow {
+		if t.begun.Before(w.from) || t.begun.Add(slowLine).After(w.to) {
+			continue
+		}
+		if tries++; t.through {
+			through++
+		}
+	}
+	return tries, through
+}
+
 // forget drops what was measured.
 func (h *honest) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.times = [3][]sample{}
+	h.times, h.slow = [3][]sample{}, nil
 }
 
 // end stops all senders, waits for what was accepted, and tells what became of it.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,8 +34,10 @@ type confined struct {
 	memory      int64 // bytes of its cgroup; 0: no limit
 	descriptors int   // 0: as many as here
 	connections int
-	processor   int // the one that it has
+	processor   int // the one that it has; foes: those of the attackers, and their priority
 }
+
+const foes = -1
 
 // buildRelay builds kin-relay as operators do.
 func buildRelay(dir string) (string, error) {
@@ -53,7 +56,12 @@ func startRelay(bin string, c confined) (*server, error) {
 		return nil, err
 	}
 	s := &server{dir: dir, err: &bytes.Buffer{}}
-	args := []string{"taskset", "-c", strconv.Itoa(c.processor), bin, "--data", filepath.Join(dir, "data"), "serve", "--listen", "127.0.0.1:0", "--connections", strconv.Itoa(c.connections)}
+	args := []string{bin, "--data", filepath.Join(dir, "data"), "serve", "--listen", "127.0.0.1:0", "--connections", strconv.Itoa(c.connections)}
+	first := []string{"taskset", "-c", strconv.Itoa(c.processor)}
+	if c.processor == foes {
+		first = backward
+	}
+	args = slices.Concat(first, args)
 	if c.descriptors > 0 {
 		args = append([]string{"prlimit", "--nofile=" + strconv.Itoa(c.descriptors)}, args...)
 	}
@@ -69,7 +77,7 @@ func startRelay(bin string, c confined) (*server, error) {
 	if c.memory > 0 && s.cgroup == "" {
 		s.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", c.memory*4/5))
 	}
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: c.processor == foes}
 	s.cmd.Stderr = s.err
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -78,7 +86,9 @@ func startRelay(bin string, c confined) (*server, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	s.PID = s.cmd.Process.Pid
+	if s.PID = s.cmd.Process.Pid; c.processor == foes {
+		backwardSession(s.PID)
+	}
 	for lines := bufio.NewReader(out); s.Grant == ""; {
 		line, err := lines.ReadString('\n')
 		if err != nil {
@@ -112,6 +122,14 @@ func (s *server) stop() {
 // those who measure. All others have 0, as they would: above the kernel's own threads,
 // the relay would keep from running what writes for it.
 const niceFoes = 10
+
+var backward = []string{"nice", "-n", strconv.Itoa(niceFoes)}
+
+// backwardSession gives the session that such a process leads its share, where sessions
+// have one.
+func backwardSession(pid int) {
+	os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(niceFoes)), 0)
+}
 
 // leaveFirst has this process use all processors but the first, and returns its
 // number; the relay has that one alone. With one processor they share it.

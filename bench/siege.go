@@ -18,7 +18,8 @@ type siege struct {
 }
 
 // underSiege measures honest users' waiting times while the relay is troubled, against
-// the same without the trouble, in turn: all on a relay with little memory, then on one
+// the same without the trouble and with the same trouble for another relay, which takes
+// the time of this machine alone, in turn: all on a relay with little memory, then on one
 // with few descriptors.
 func underSiege(o *options) error {
 	if err := gauge.RaiseLimit(); err != nil {
@@ -38,7 +39,7 @@ func underSiege(o *options) error {
 		return err
 	}
 	const memory, descriptors = 128 << 20, 256
-	fmt.Printf("%d active and %d idle connections, %d visitors a second, 128 MiB of memory\n", o.active, o.idle, o.visitors)
+	fmt.Printf("%d active and %d idle connections, %d visitors a second, as many with a round trip of a second, 128 MiB of memory\n", o.active, o.idle, o.visitors)
 	worse, err := o.run(bin, confined{memory: memory, connections: 20000, processor: processor})
 	if err != nil {
 		return err
@@ -66,16 +67,22 @@ func (o *options) run(bin string, c confined) (worse int, err error) {
 		return 0, err
 	}
 	defer s.stop()
+	other, err := startRelay(bin, confined{descriptors: c.descriptors, connections: c.connections, processor: foes})
+	if err != nil {
+		return 0, err
+	}
+	defer other.stop()
 	h, err := newHonest(s.Announced, o.active/2, o.visitors)
 	if err != nil {
 		return 0, err
 	}
-	fmt.Printf("p50, p99 | p99 under attack, ratio\n%-10s %30s %30s %30s %8s  the attackers'\n", "", timed[putOK], timed[putMSG], timed[visit], "peak MiB")
+	fmt.Printf("ms: p50, p99 | p99 while another relay is attacked, p99 under attack: ratio to the first, to the second\n%-10s %38s %38s %38s %12s %8s  the attackers'\n", "", timed[putOK], timed[putMSG], timed[visit], "slow line", "peak MiB")
+	hold := func(a gauge.Announced) (*generator, error) { return generate(a, "hold", strconv.Itoa(o.idle)) }
 	var idlers *generator
 	if o.only == "" || o.only == "idle" {
-		worse += o.underTrouble(s, h, "idle", c, func() (*generator, error) { return generate(s.Announced, "hold", strconv.Itoa(o.idle)) })
+		worse += o.underTrouble(s, other, h, "idle", c, hold)
 	}
-	if idlers, err = generate(s.Announced, "hold", strconv.Itoa(o.idle)); err != nil {
+	if idlers, err = hold(s.Announced); err != nil {
 		return 0, err
 	}
 	for _, kind := range attacks() {
@@ -86,7 +93,7 @@ func (o *options) run(bin string, c confined) (worse int, err error) {
 		if many(kind) {
 			n = o.holders
 		}
-		worse += o.underTrouble(s, h, kind, c, func() (*generator, error) { return generate(s.Announced, "attack", kind, strconv.Itoa(n)) })
+		worse += o.underTrouble(s, other, h, kind, c, func(a gauge.Announced) (*generator, error) { return generate(a, "attack", kind, strconv.Itoa(n)) })
 		if !s.alive() {
 			return worse, fmt.Errorf("the relay is gone: %s", s.err)
 		}
@@ -105,10 +112,10 @@ func (o *options) run(bin string, c confined) (worse int, err error) {
 	return worse, nil
 }
 
-// underTrouble measures without and with one kind of trouble, in turn. What was due in a
-// measurement counts there, whenever it came.
-func (o *options) underTrouble(s *server, h *honest, kind string, c confined, trouble func() (*generator, error)) (worse int) {
-	var quiet, loud []window
+// underTrouble measures without a kind of trouble, with it for another relay, and with it
+// here, in turn. What was due in a measurement counts there, whenever it came.
+func (o *options) underTrouble(s, other *server, h *honest, kind string, c confined, trouble func(gauge.Announced) (*generator, error)) (worse int) {
+	var windows [3][]window // quiet, elsewhere, here
 	var t told
 	s.resetPeak()
 	h.forget()
@@ -120,37 +127,45 @@ func (o *options) underTrouble(s *server, h *honest, kind string, c confined, tr
 		return w
 	}
 	for range o.rounds {
-		quiet = append(quiet, measure())
-		g, err := trouble()
-		if err == nil {
-			loud = append(loud, measure())
-			t, err = g.end()
+		windows[0] = append(windows[0], measure())
+		for i, at := range []*server{other, s} {
+			g, err := trouble(at.Announced)
+			if err == nil {
+				windows[1+i] = append(windows[1+i], measure())
+				t, err = g.end()
+			}
+			if err != nil {
+				fmt.Println(err)
+				return 1
+			}
+			time.Sleep(o.span / 2) // what is late comes
 		}
-		if err != nil {
-			fmt.Println(err)
-			return 1
-		}
-		time.Sleep(o.span / 2) // what is late comes
 	}
-	var p50, p99, p99Loud, ratios [3][]float64
-	for i := range quiet {
-		before, under := h.between(quiet[i]), h.between(loud[i])
-		for k := range ratios {
-			p50[k] = append(p50[k], percentile(before[k], 0.5))
-			p99[k] = append(p99[k], percentile(before[k], 0.99))
-			p99Loud[k] = append(p99Loud[k], percentile(under[k], 0.99))
-			ratios[k] = append(ratios[k], p99Loud[k][i]/p99[k][i])
+	tries, through := 0, 0
+	var p50, quiet, elsewhere, here, toQuiet, toElsewhere [3][]float64
+	for i := range o.rounds {
+		var times [3][3][]time.Duration
+		for w := range windows {
+			times[w] = h.between(windows[w][i])
+		}
+		a, b := h.slowIn(windows[2][i])
+		tries, through = tries+a, through+b
+		for k := range timed {
+			q, e, u := percentile(times[0][k], 0.99), percentile(times[1][k], 0.99), percentile(times[2][k], 0.99)
+			p50[k] = append(p50[k], percentile(times[0][k], 0.5))
+			quiet[k], elsewhere[k], here[k] = append(quiet[k], q), append(elsewhere[k], e), append(here[k], u)
+			toQuiet[k], toElsewhere[k] = append(toQuiet[k], u/q), append(toElsewhere[k], u/e)
 		}
 	}
 	fmt.Printf("%-10s", kind)
-	for i := range ratios {
-		fmt.Printf(" %30s", fmt.Sprintf("%.1f %.1f | %.1f ms, %.2f", median(p50[i]), median(p99[i]), median(p99Loud[i]), median(ratios[i])))
+	for k := range timed {
+		fmt.Printf(" %38s", fmt.Sprintf("%.1f %.1f | %.1f, %.1f: %.2f, %.2f", median(p50[k]), median(quiet[k]), median(elsewhere[k]), median(here[k]), median(toQuiet[k]), median(toElsewhere[k])))
 	}
 	peak := s.peak()
 	if c.memory > 0 && peak > c.memory {
 		worse++
 	}
-	fmt.Printf(" %8.1f  %d tried, %d refused, %d open; %s\n", float64(peak)/(1<<20), t.Tried, t.Refused, t.Held, s.pressure())
+	fmt.Printf(" %4d of %4d %8.1f  %d tried, %d refused, %d open; %s\n", through, tries, float64(peak)/(1<<20), t.Tried, t.Refused, t.Held, s.pressure())
 	return worse
 }
 

@@ -2,21 +2,8 @@ package relay
 
 import (
 	"container/list"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"net"
-	"net/netip"
 	"time"
-
-	"golang.org/x/time/rate"
-)
-
-// Limits of an address prefix (/24, /48) before the link is up.
-const (
-	prefixOpen  = 64
-	prefixRate  = 10
-	prefixBurst = 20
 )
 
 // Shares of the disk that must be free.
@@ -26,49 +13,6 @@ const (
 	roomForUrgent = 0.05
 )
 
-// prefix is a keyed hash of an address prefix; the zero one is exempt: loopback,
-// where a proxy or Tor connects from.
-type prefix [16]byte
-
-// prefixes counts connections by prefix, in RAM, under a key of the day.
-type prefixes struct {
-	key  [32]byte
-	made time.Time
-	by   map[prefix]*prefixCount
-}
-
-type prefixCount struct {
-	open int
-	pace *rate.Limiter
-}
-
-func (p *prefixes) reset() {
-	rand.Read(p.key[:])
-	p.made, p.by = time.Now(), map[prefix]*prefixCount{}
-}
-
-func (p *prefixes) of(remote string) prefix {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		host = remote
-	}
-	a, err := netip.ParseAddr(host)
-	if err != nil || a.IsLoopback() {
-		return prefix{}
-	}
-	bits := 48
-	if a = a.Unmap(); a.Is4() {
-		bits = 24
-	}
-	net, err := a.WithZone("").Prefix(bits)
-	if err != nil {
-		return prefix{}
-	}
-	m := hmac.New(sha256.New, p.key[:])
-	m.Write(net.Addr().AsSlice())
-	return prefix(m.Sum(nil))
-}
-
 // admit tells whether one more connection may begin, and counts it.
 func (r *Relay) admit(remote string) (prefix, bool) {
 	r.mu.Lock()
@@ -77,20 +21,12 @@ func (r *Relay) admit(remote string) (prefix, bool) {
 		return prefix{}, false
 	}
 	p := r.prefixes.of(remote)
-	if p != (prefix{}) {
-		c := r.prefixes.by[p]
-		if c == nil {
-			c = &prefixCount{pace: rate.NewLimiter(prefixRate, prefixBurst)}
-			r.prefixes.by[p] = c
-		}
-		if c.open >= prefixOpen || !c.pace.Allow() {
-			return prefix{}, false
-		}
-		c.open++
+	if !r.prefixes.open(p) {
+		return prefix{}, false
 	}
 	if r.unlinked >= r.cfg.Unlinked && !r.unknown[stranger].makeWay() ||
 		len(r.sessions) >= r.cfg.Connections && !r.unknown[loiterer].makeWay() && !r.unknown[stranger].makeWay() {
-		r.uncount(p)
+		r.prefixes.close(p)
 		return prefix{}, false
 	}
 	r.unlinked++
@@ -143,6 +79,30 @@ func (u *unknown) makeWay() bool {
 	return true
 }
 
+// newcomersWait is how long it takes until one more may come: where somebody who has no
+// link yet has to make way for it, that one gets the time that a slow line takes to answer.
+func (r *Relay) newcomersWait() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	new := r.unlinked + r.coming
+	full := new >= r.cfg.Unlinked || len(r.sessions)+r.coming >= r.cfg.Connections && r.unknown[loiterer].Len() == 0
+	if !full || new == 0 {
+		return 0
+	}
+	if first := r.unknown[stranger].Front(); first != nil {
+		return slowAnswer - first.Value.(*session).silent()
+	}
+	return slowAnswer // of who is about to be a stranger
+}
+
+// leave tells who waits for a place that there may be one.
+func (r *Relay) leave() {
+	select {
+	case r.left <- struct{}{}:
+	default:
+	}
+}
+
 // rank puts a session among those of its rank. mu is held.
 func (r *Relay) rank(s *session, rank int) {
 	if s.at != nil {
@@ -159,6 +119,7 @@ func (r *Relay) dismiss(p prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.countDown(p)
+	r.leave()
 }
 
 // discount takes a session out of the count of those without a link, if it is there.
@@ -168,17 +129,12 @@ func (r *Relay) discount(s *session) {
 		s.unlinked = false
 		r.countDown(s.prefix)
 	}
+	r.leave()
 }
 
 func (r *Relay) countDown(p prefix) {
 	r.unlinked--
-	r.uncount(p)
-}
-
-func (r *Relay) uncount(p prefix) {
-	if c := r.prefixes.by[p]; c != nil {
-		c.open--
-	}
+	r.prefixes.close(p)
 }
 
 // room is the share of the disk that is free, as of a second ago at most.

@@ -62,6 +62,7 @@ const (
 	epochSlots  = 352
 	writeWait   = 10 * time.Second
 	linkWait    = 20 * time.Second
+	slowAnswer  = 1500 * time.Millisecond // that a client may take for its half of the link, whoever else comes
 	pingEvery   = 55 * time.Second
 	pingSpread  = 20 * time.Second
 	deadAfter   = 150 * time.Second
@@ -83,6 +84,7 @@ type Relay struct {
 	opened   time.Time
 	upgrader websocket.Upgrader
 	stop     chan struct{}
+	left     chan struct{}  // taken by who waits for a place
 	comers   *turns.Turns   // of those who come in, and of strangers at their link's keys
 	much     *turns.Turns   // of those who have sent more, at their next message
 	chunks   chan struct{}  // taken while a chunk's frame comes in
@@ -96,6 +98,7 @@ type Relay struct {
 	sessions map[*session]struct{}
 	subs     map[spool.QueueID][]*subscription
 	minute   *minute
+	coming   int // connections that are no websockets yet
 	unlinked int
 	unknown  [proven]unknown // by rank
 	prefixes prefixes
@@ -128,7 +131,7 @@ func Open(cfg Config) (*Relay, error) {
 		return nil, fmt.Errorf("a longest life of %v is less than an epoch of %v", cfg.MaxTTL, cfg.Epoch)
 	}
 	longest := protocol.TTLClasses[len(protocol.TTLClasses)-1]
-	r := &Relay{cfg: cfg, opened: time.Now(), mostWait: maxWaiting, stop: make(chan struct{}), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
+	r := &Relay{cfg: cfg, opened: time.Now(), mostWait: maxWaiting, stop: make(chan struct{}), left: make(chan struct{}, 1), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
 	r.limits = protocol.Limits{Epoch: cfg.Epoch, MaxTTL: uint16(min(epochs, time.Duration(longest))), Durable: !cfg.KeysInRAM, Window: protocol.Window}
 	r.upgrader = websocket.Upgrader{
 		Subprotocols: []string{protocol.Subprotocol}, HandshakeTimeout: linkWait, // it reads through onWire's buffer

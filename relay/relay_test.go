@@ -61,7 +61,9 @@ func newStand(t *testing.T, change func(*Config)) *stand {
 	if allInLot {
 		s.relay.mostWait = 0
 	}
-	s.server = httptest.NewServer(s.relay)
+	s.server = httptest.NewUnstartedServer(s.relay)
+	s.server.Listener = s.relay.InTurn(s.server.Listener)
+	s.server.Start()
 	host, err := protocol.ParseHost("ws" + strings.TrimPrefix(s.server.URL, "http"))
 	if err != nil {
 		t.Fatal(err)

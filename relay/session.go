@@ -70,6 +70,7 @@ type session struct {
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
 	s := &session{relay: r, ws: ws, wire: w, prefix: p, unlinked: true}
 	s.room.L = &s.mu
+	s.hear()
 	return s
 }
 
@@ -157,9 +158,17 @@ func (s *session) hangUp() {
 	s.socket().Close() // TLS would say goodbye, for which it could have to wait
 }
 
-// socket is the connection below TLS.
+// socket is the system's connection.
 func (s *session) socket() net.Conn {
-	c := s.ws.NetConn()
+	c := belowTLS(s.ws.NetConn())
+	if came, ok := c.(*comer); ok {
+		c = came.Conn
+	}
+	return c
+}
+
+// belowTLS is c, or what it is laid on if it is TLS.
+func belowTLS(c net.Conn) net.Conn {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
@@ -225,8 +234,13 @@ func pingAfter() time.Duration { return pingEvery - pingSpread/2 + random.Below(
 // hear notes that the other side is there.
 func (s *session) hear() { s.heard.Store(int64(time.Since(s.relay.opened))) }
 
+// silent is for how long it was not.
+func (s *session) silent() time.Duration {
+	return time.Since(s.relay.opened) - time.Duration(s.heard.Load())
+}
+
 func (s *session) sendPing() {
-	left := deadAfter - time.Since(s.relay.opened) + time.Duration(s.heard.Load())
+	left := deadAfter - s.silent()
 	if left <= 0 || s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) != nil {
 		s.hangUp()
 		return

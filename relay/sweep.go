@@ -26,9 +26,7 @@ func (r *Relay) sweep() {
 func (r *Relay) sweepOnce(now time.Time) error {
 	r.mu.Lock()
 	r.endMinute(now)
-	if now.Sub(r.prefixes.made) > 24*time.Hour {
-		r.prefixes.reset()
-	}
+	r.prefixes.sweep(now)
 	r.mu.Unlock()
 	err := r.spool.Sweep(now)
 	if errors.Is(err, spool.ErrClock) {

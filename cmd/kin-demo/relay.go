@@ -43,7 +43,7 @@ func runRelay(ctx context.Context, dir, listen string) error {
 	a := protocol.Address{Hosts: []protocol.Host{{Name: l.Addr().String()}}, Fingerprint: r.Fingerprint()}
 	fmt.Printf("%s %s %s\n", l.Addr(), a, grant)
 	server := &http.Server{Handler: r, ReadHeaderTimeout: 5 * time.Second}
-	go server.Serve(l)
+	go server.Serve(r.InTurn(l))
 	<-ctx.Done()
 	server.Close()
 	return r.Shutdown(context.Background())

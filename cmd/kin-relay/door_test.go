@@ -56,23 +56,7 @@ func ended(t *testing.T, c net.Conn) {
 // TestWhatIsNoWebsocketEnds: a page that was asked for, and a body that never comes,
 // hold no connection.
 func TestWhatIsNoWebsocketEnds(t *testing.T) {
-	c := exec.Command("kin-relay", "--data", t.TempDir(), "serve", "--listen", "127.0.0.1:0")
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { c.Process.Kill(); c.Wait() }()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := protocol.ParseAddress(strings.TrimSpace(strings.TrimPrefix(line, "relay: ")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := start(t)
 	for _, text := range []string{
 		"GET / HTTP/1.1\r\nHost: relay\r\n\r\n",
 		"POST / HTTP/1.1\r\nHost: relay\r\nContent-Length: 200000\r\n\r\nand then nothing",
@@ -90,4 +74,27 @@ func TestWhatIsNoWebsocketEnds(t *testing.T) {
 		}
 		ended(t, c)
 	}
+}
+
+// start starts kin-relay, and returns where it is.
+func start(t *testing.T, flags ...string) protocol.Address {
+	t.Helper()
+	c := exec.Command("kin-relay", append([]string{"--data", t.TempDir(), "serve", "--listen", "127.0.0.1:0"}, flags...)...)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := protocol.ParseAddress(strings.TrimSpace(strings.TrimPrefix(line, "relay: ")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

@@ -103,8 +103,9 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	all := connections(s.connections, descriptors(), memory)
 	r, err := relay.Open(relay.Config{Dir: dir, Epoch: s.epoch.D, MaxTTL: s.maxTTL.D, KeysInRAM: s.keys == "ram", Log: log,
-		Connections: connections(s.connections, descriptors(), memory)})
+		Connections: all, Unlinked: strangers(all, memory)})
 	if err != nil {
 		return err
 	}
@@ -118,6 +119,9 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 // as much for what it does at times.
 const connectionMemory = 6000
 
+// strangerMemory is what a connection takes whose half of the link has begun to come.
+const strangerMemory = 22000
+
 // doorRoom is how many connections may be no websockets yet; each takes 15 KB.
 const doorRoom = 128
 
@@ -125,6 +129,12 @@ const doorRoom = 128
 // descriptors, and into memory.
 func connections(asked, descriptors int, memory int64) int {
 	return int(min(int64(asked), int64(descriptors-reserve(descriptors)), memory/connectionMemory))
+}
+
+// strangers is how many of all connections may be without a link at a time: as many as a
+// quarter of the memory has room for. Where there are more, newcomers wait.
+func strangers(all int, memory int64) int {
+	return max(1, int(min(int64(all/4), memory/4/strangerMemory)))
 }
 
 // reserve is how many descriptors are left to the relay's own files, and to
@@ -140,7 +150,7 @@ func (a *app) logger(form string) *slog.Logger {
 
 // listen serves until the context ends.
 func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir string, log *slog.Logger) error {
-	l, err := net.Listen("tcp", s.listen)
+	l, err := listenTCP(ctx, s.listen)
 	if err != nil {
 		return err
 	}
