@@ -84,9 +84,9 @@ func (u *unknown) makeWay() bool {
 func (r *Relay) newcomersWait() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	new := r.unlinked + r.coming
-	full := new >= r.cfg.Unlinked || len(r.sessions)+r.coming >= r.cfg.Connections && r.unknown[loiterer].Len() == 0
-	if !full || new == 0 {
+	strangers := r.unlinked + r.coming
+	full := strangers >= r.cfg.Unlinked || len(r.sessions)+r.coming >= r.cfg.Connections && r.unknown[loiterer].Len() == 0
+	if !full || strangers == 0 {
 		return 0
 	}
 	if first := r.unknown[stranger].Front(); first != nil {

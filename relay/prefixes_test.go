@@ -59,16 +59,19 @@ func TestAPrefixComesAtItsPace(t *testing.T) {
 				t.Errorf("%s, %v later: %d of 100 were let in, want %d", x.address, x.after, n, x.want)
 			}
 		}
-		if len(r.prefixes.by) != 4 {
-			t.Errorf("%d prefixes are counted, want 4", len(r.prefixes.by))
+		counted := func() int {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return len(r.prefixes.by)
+		}
+		if n := counted(); n != 4 {
+			t.Errorf("%d prefixes are counted, want 4", n)
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		r.mu.Lock()
-		if len(r.prefixes.by) != 0 {
-			t.Errorf("%d prefixes of which nothing is counted are kept", len(r.prefixes.by))
+		if n := counted(); n != 0 {
+			t.Errorf("%d prefixes of which nothing is counted are kept", n)
 		}
-		r.mu.Unlock()
 		if err := r.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}

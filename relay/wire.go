@@ -194,9 +194,9 @@ func (o *onWire) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil || rw.Reader.Buffered() > 0 { // which an upgrade refuses
 		return c, rw, err
 	}
-	if new, ok := belowTLS(c).(*comer); ok {
-		if new.take(); c == net.Conn(new) {
-			c = new.Conn
+	if came, ok := belowTLS(c).(*comer); ok {
+		if came.take(); c == net.Conn(came) {
+			c = came.Conn
 		}
 	}
 	if tcp, ok := c.(*net.TCPConn); ok && canReadRaw {

@@ -11,16 +11,13 @@ import (
 
 // listenTCP listens for people, who speak first. A connection is let in once bytes are
 // there (TCP_DEFER_ACCEPT, tcp(7)): who says nothing waits in the kernel, for headerWait
-// or a little longer, and takes nothing of the relay's.
+// or a little longer, and takes nothing of the relay's. A kernel that does not know this
+// lets everybody in.
 func listenTCP(ctx context.Context, address string) (net.Listener, error) {
-	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		gone := raw.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, int(headerWait/time.Second))
+	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, int(headerWait/time.Second))
 		})
-		if gone != nil {
-			return gone
-		}
-		return err
 	}}
 	return c.Listen(ctx, "tcp", address)
 }

@@ -119,8 +119,9 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 // as much for what it does at times.
 const connectionMemory = 6000
 
-// strangerMemory is what a connection takes whose half of the link has begun to come.
-const strangerMemory = 22000
+// strangerMemory is what a connection takes whose half of the link has begun to come: its
+// reader has a stack and a buffer of 8 KiB each.
+const strangerMemory = connectionMemory + 16<<10
 
 // doorRoom is how many connections may be no websockets yet; each takes 15 KB.
 const doorRoom = 128
