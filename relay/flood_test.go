@@ -29,6 +29,15 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// dial is a websocket through a pipe.
+func (p pipes) dial() (*websocket.Conn, error) {
+	ours, theirs := net.Pipe()
+	p <- theirs
+	d := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}, NetDial: func(string, string) (net.Conn, error) { return ours, nil }}
+	ws, _, err := d.Dial("ws://relay", nil)
+	return ws, err
+}
+
 // inBubble runs f with a relay whose time is the bubble's.
 func inBubble(t *testing.T, f func(s *stand, p *peer)) {
 	dir := t.TempDir()
@@ -42,14 +51,11 @@ func inBubble(t *testing.T, f func(s *stand, p *peer)) {
 		l := make(pipes)
 		server := &http.Server{Handler: s.relay}
 		go server.Serve(l)
-		ours, theirs := net.Pipe()
-		l <- theirs
-		close(l)
-		d := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}, NetDial: func(string, string) (net.Conn, error) { return ours, nil }}
-		ws, _, err := d.Dial("ws://relay", nil)
+		ws, err := l.dial()
 		if err != nil {
 			t.Fatal(err)
 		}
+		close(l)
 		f(s, link(t, ws, s.relay.Fingerprint()))
 		ws.Close()
 		server.Close()

@@ -27,10 +27,7 @@ func TestWhoIsSlowHasTimeToAnswer(t *testing.T) {
 		server := &http.Server{Handler: r}
 		go server.Serve(r.InTurn(l))
 		dial := func() *websocket.Conn {
-			ours, theirs := net.Pipe()
-			l <- theirs
-			d := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}, NetDial: func(string, string) (net.Conn, error) { return ours, nil }}
-			ws, _, err := d.Dial("ws://relay", nil)
+			ws, err := l.dial()
 			if err != nil {
 				t.Error(err)
 			}
