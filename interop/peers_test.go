@@ -54,44 +54,33 @@ func program(t *testing.T, name string) string {
 // relay is the real kin-relay, behind a front that can cut clients off.
 type relay struct {
 	t              *testing.T
-	data, listen   string
+	data           string
 	cmd            *exec.Cmd
+	listens        atomic.Value // a string; a port of its own each time it starts
 	front          net.Listener
 	cut            atomic.Bool
 	address, grant string
 }
 
 func startRelay(t *testing.T) *relay {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{t: t, data: t.TempDir(), listen: free.Addr().String()}
+	r := &relay{t: t, data: t.TempDir()}
+	var err error
 	if r.front, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { r.front.Close() })
+	r.start()
+	t.Cleanup(r.kill)
 	go r.serve()
-	free.Close()
-	lines := r.start()
-	t.Cleanup(func() { r.kill(); r.front.Close() })
-	for range 2 {
-		if name, value, _ := strings.Cut(<-lines, ": "); name == "relay" {
-			r.address = value
-		} else {
-			r.grant = value
-		}
-	}
 	return r
 }
 
-// start runs the relay and returns its lines once it listens.
-func (r *relay) start() <-chan string {
+// start runs the relay until it listens.
+func (r *relay) start() {
 	r.t.Helper()
-	r.cmd = exec.Command(program(r.t, "kin-relay"), "serve", "--data", r.data, "--listen", r.listen, "--url", "ws://"+r.front.Addr().String())
-	r.cmd.Stderr = os.Stderr
-	if !testing.Verbose() {
-		r.cmd.Stderr = nil
-	}
+	r.cmd = exec.Command(program(r.t, "kin-relay"), "serve", "--data", r.data, "--listen", "127.0.0.1:0")
+	var stderr strings.Builder
+	r.cmd.Stderr = &stderr
 	out, err := r.cmd.StdoutPipe()
 	if err != nil {
 		r.t.Fatal(err)
@@ -99,21 +88,18 @@ func (r *relay) start() <-chan string {
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	lines := make(chan string, 10)
-	up := make(chan bool, 1)
-	go func() {
-		for s := bufio.NewScanner(out); s.Scan(); {
-			lines <- s.Text()
-			if strings.HasPrefix(s.Text(), "relay: ") {
-				up <- true
-			}
-		}
-		up <- false
-	}()
-	if !<-up {
-		r.t.Fatal("the relay did not start")
+	said := map[string]string{"grant": r.grant} // which a relay says once
+	for s := bufio.NewScanner(out); (said["relay"] == "" || said["grant"] == "") && s.Scan(); {
+		name, value, _ := strings.Cut(s.Text(), ": ")
+		said[name] = value
 	}
-	return lines
+	listens, key, _ := strings.Cut(strings.TrimPrefix(said["relay"], "ws://"), "#")
+	if key == "" {
+		r.t.Fatalf("the relay did not start: %v\n%s", r.cmd.Wait(), &stderr)
+	}
+	r.listens.Store(listens)
+	r.address = "ws://" + r.front.Addr().String() + "#" + key
+	r.grant = said["grant"]
 }
 
 // kill is SIGKILL.
@@ -145,7 +131,7 @@ const enough = 5000
 
 func (r *relay) pass(client net.Conn) {
 	defer client.Close()
-	server, err := net.Dial("tcp", r.listen)
+	server, err := net.Dial("tcp", r.listens.Load().(string))
 	if err != nil {
 		return
 	}
