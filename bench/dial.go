@@ -15,10 +15,11 @@ import (
 // writeBuffers are those of the connections that write now: most of them wait.
 var writeBuffers sync.Pool
 
-// dialTCP connects from any of loopback's addresses: each has ports of its own.
+// dialTCP connects from any of loopback's addresses: each has ports of its own. Like kin,
+// it wants no keepalives.
 func dialTCP(a gauge.Announced) (net.Conn, error) {
 	from := net.IPv4(127, byte(rand.N(255)), byte(rand.N(255)), byte(1+rand.N(254)))
-	return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: 20 * time.Second}).Dial("tcp", a.Address)
+	return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: 20 * time.Second, KeepAlive: -1}).Dial("tcp", a.Address)
 }
 
 // upgrade opens a websocket.

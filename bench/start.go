@@ -36,9 +36,17 @@ func (n noSync) Create(name string) (disk.File, error) {
 
 func (noSyncFile) Sync() error { return nil }
 
-// fill puts n envelopes of 100 a queue into the spool of a relay that does not run,
-// with so many under way: 1 makes a batch of each.
-func fill(dir string, n, under int) error {
+// contents are what lies in the spool of a relay that does not run: envelopes of 100 a
+// queue, put with so many under way, 1 making a batch of each; and between every two of
+// them one that was collected, or none.
+type contents struct {
+	what      string
+	n, under  int
+	collected bool
+}
+
+// fill makes them.
+func (c contents) fill(dir string) error {
 	db, err := bbolt.Open(filepath.Join(dir, "relay.db"), 0o600, nil)
 	if err != nil {
 		return err
@@ -69,20 +77,29 @@ func fill(dir string, n, under int) error {
 	if err != nil {
 		return err
 	}
-	free := make(chan error, under)
-	for range under {
+	free := make(chan error, c.under)
+	for range c.under {
 		free <- nil
 	}
 	var failed error
-	for i := range n {
+	each := 1 // puts for one that stays
+	if c.collected {
+		each = 2
+	}
+	for i := range c.n * each {
 		failed = errors.Join(failed, <-free)
 		p := spool.Put{Expiry: spool.EpochOf(time.Now(), time.Hour) + 1 + rand.Uint32N(336), Body: make([]byte, protocol.EnvelopeSize)}
 		binary.BigEndian.PutUint64(p.ID[:], uint64(i))
 		var q spool.QueueID
-		binary.BigEndian.PutUint64(q[:], uint64(i%(n/100+1)))
+		binary.BigEndian.PutUint64(q[:], uint64(i/each%(c.n/100+1)))
+		if i%each == 1 {
+			binary.BigEndian.PutUint64(q[8:], uint64(i)) // of its own
+			s.Put(q, p, func(err error) { s.Drop(q); free <- err })
+			continue
+		}
 		s.Put(q, p, func(err error) { free <- err })
 	}
-	for range under {
+	for range c.under {
 		failed = errors.Join(failed, <-free)
 	}
 	if err := errors.Join(failed, s.Close()); err != nil {
@@ -103,18 +120,20 @@ func ownStart(o *options) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range []struct {
-		what  string
-		under int
-	}{{"in batches of up to 512", 1024}, {"in a batch each", 1}} {
-		if err := startWith(self, c.what, c.under, o); err != nil {
+	const batches, alone, between = "in batches of up to 512", "in a batch each", ", one collected between every two"
+	for _, c := range []contents{
+		{batches, o.stored, 1024, false}, {alone, o.stored, 1, false},
+		{batches + between, o.stored, 1024, true}, {alone + between, o.stored, 1, true},
+	} {
+		if err := c.start(self, o.rounds); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func startWith(self, what string, under int, o *options) error {
+// start prints how long a relay with these takes.
+func (c contents) start(self string, rounds int) error {
 	dir, err := os.MkdirTemp("", "kin-bench-")
 	if err != nil {
 		return err
@@ -127,12 +146,12 @@ func startWith(self, what string, under int, o *options) error {
 	if err := r.Shutdown(context.Background()); err != nil {
 		return err
 	}
-	if err := fill(dir, o.stored, under); err != nil {
+	if err := c.fill(dir); err != nil {
 		return err
 	}
-	took, bytes, err := starts(contender{program: self, kind: "kin"}, dir, o.rounds)
+	took, bytes, err := starts(contender{program: self, kind: "kin"}, dir, rounds)
 	if err == nil {
-		fmt.Printf("kin, %d stored %s: %s; %.2f bytes of disk a payload byte\n", o.stored, what, took, float64(bytes)/float64(o.stored)/gauge.Size)
+		fmt.Printf("kin, %d stored %s: %s; %.2f bytes of disk a payload byte\n", c.n, c.what, took, float64(bytes)/float64(c.n)/gauge.Size)
 	}
 	return err
 }

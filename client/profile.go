@@ -34,7 +34,9 @@ type Setup struct {
 	Dial  Dialer        // the operating system's network if nil
 }
 
-var netDialer = (&net.Dialer{Timeout: dialTimeout}).DialContext
+// netDialer is the operating system's network. The relay's pings tell whether it is still
+// there, and TCP's keepalives would wake a phone four times as often.
+var netDialer = (&net.Dialer{Timeout: dialTimeout, KeepAlive: -1}).DialContext
 
 // Exists tells whether there is a profile in dir, whole or not.
 func Exists(dir string) bool { return vault.Exists(dir) }

@@ -7,7 +7,9 @@ import (
 	"net"
 )
 
-// listenTCP listens for people.
+// listenTCP listens for people. Pings tell whether somebody is still there, and TCP's
+// keepalives would wake a phone four times as often.
 func listenTCP(ctx context.Context, address string) (net.Listener, error) {
-	return new(net.ListenConfig).Listen(ctx, "tcp", address)
+	c := net.ListenConfig{KeepAlive: -1}
+	return c.Listen(ctx, "tcp", address)
 }
