@@ -66,13 +66,11 @@ func (s *Spool) recover() error {
 // recovery reads one segment after the other.
 type recovery struct {
 	*Spool
-	heads hash.Hash   // under the spool key
-	buf   []byte      // what was read of the segment
-	at    int64       // where that begins
-	live  []recovered // of the segment's present life
-	// Salts to be overwritten: of records that were never acknowledged, and, once more, of
-	// those that are gone, for a sync of theirs may have failed before a kill.
-	zeroed []place
+	heads  hash.Hash   // under the spool key
+	buf    []byte      // what was read of the segment
+	at     int64       // where that begins
+	live   []recovered // of the segment's present life
+	zeroed []place     // salts to be overwritten: of records that were never acknowledged
 }
 
 type recovered struct {
@@ -112,7 +110,9 @@ func (r *recovery) segment(name string) error {
 		if l.segment == g.id {
 			last, lastLive = at, len(r.live)
 			g.end = at + int64(length)
-			r.batch(g, l, head, at, bodies)
+			if err := r.batch(g, l, head, at, bodies); err != nil {
+				return err
+			}
 		}
 	}
 	g.dirty = true
@@ -192,14 +192,18 @@ func rewrite(f disk.File, at, length int64) error {
 var tombstone [saltSize]byte
 
 // batch takes a batch's records: a zeroed salt is a tombstone, an epoch without a key has
-// expired, and what does not open is damaged. head is the batch up to its bodies.
-func (r *recovery) batch(g *segment, l *layout, head []byte, at int64, bodies []int) {
+// expired, and what does not open is damaged. Tombstones are written once more, with the
+// salts between them, for a sync of theirs may have failed before a kill. head is the
+// batch up to its bodies.
+func (r *recovery) batch(g *segment, l *layout, head []byte, at int64, bodies []int) error {
 	n := len(l.epochs)
 	g.records += n
 	if at+int64(l.header(n)) > g.size {
 		g.gone += n
-		return
+		return nil
 	}
+	var tombs []byte // from the first to the last
+	first := 0
 	for i := range n {
 		salt := head[l.salt(i):][:saltSize]
 		k := r.epochs.keys[l.epochs[i]]
@@ -209,7 +213,10 @@ func (r *recovery) batch(g *segment, l *layout, head []byte, at int64, bodies []
 		}
 		if bytes.Equal(salt, tombstone[:]) {
 			g.gone++
-			r.zeroed = append(r.zeroed, place{g.number, uint32(at) + uint32(l.salt(i))})
+			if tombs == nil {
+				first = l.salt(i)
+			}
+			tombs = head[first : l.salt(i)+saltSize]
 			continue
 		}
 		key := recordKey(&k.key, salt, l.segment, l.number, i)
@@ -225,6 +232,11 @@ func (r *recovery) batch(g *segment, l *layout, head []byte, at int64, bodies []
 		r.live = append(r.live, recovered{h.queue, entry{id: h.id, place: place{g.number, uint32(at) + uint32(l.salt(i))}, seq: h.seq,
 			body: uint32(at) + uint32(bodies[i]), batch: uint32(l.number - l.segment), epoch: h.epoch, index: uint16(i), class: l.classes[i], flags: h.flags}})
 	}
+	if tombs == nil {
+		return nil
+	}
+	_, err := g.file.WriteAt(tombs, at+int64(first))
+	return err
 }
 
 // openBodies opens the bodies of a segment's last batch, which a crash may have
