@@ -50,7 +50,7 @@ var runs = map[string]struct {
 	args func(overlay, dir string) []string
 }{
 	"spool": {"./relay/spool", func(_, dir string) []string {
-		return []string{"-test.run", "TestPowerLossAtAnyOperation", "-seed", "605", "-crashes", scale(150, 10000), "-history", filepath.Join(dir, "spool.jsonl")}
+		return []string{"-test.run", "TestPowerLossAtAnyOperation", "-seed", "605", "-crashes", scale(1500, 10000), "-history", filepath.Join(dir, "spool.jsonl")}
 	}},
 	"slots": {"./internal/slots", func(_, dir string) []string {
 		return []string{"-test.run", "TestPowerLossAtAnyOperation", "-histories", scale(100, 3000), "-history", filepath.Join(dir, "slots.jsonl")}
