@@ -118,15 +118,18 @@ func (s *session) del(c *protocol.Del) {
 	s.ok(c.Corr)
 }
 
-// mayStore checks pace and room before anything is changed.
+// mayStore checks order, pace and room before anything is changed.
 func (s *session) mayStore(q *queue, n protocol.Corr, flags uint8) bool {
-	urgent := flags&protocol.FlagUrgent != 0
-	if !s.relay.store.allow(q.Receiver) {
-		s.refuse(n, protocol.CodeSlowDown, 30*time.Second)
+	at := place{q.Receiver, flags&protocol.FlagUrgent != 0}
+	if s.waits(at, n) {
 		return false
 	}
-	if room := s.relay.room(); room < roomForUrgent || room < roomForAll && !urgent {
-		s.refuse(n, protocol.CodeRelayFull, fullWait)
+	if !s.relay.store.allow(q.Receiver) {
+		s.postpone(at, n, protocol.CodeSlowDown, 30*time.Second)
+		return false
+	}
+	if room := s.relay.room(); room < roomForUrgent || room < roomForAll && !at.urgent {
+		s.postpone(at, n, protocol.CodeRelayFull, fullWait)
 		return false
 	}
 	return true
@@ -152,13 +155,14 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 	}
 	body := bodies.Get().(*[protocol.EnvelopeSize]byte)
 	copy(body[:], envelope)
-	p := spool.Put{ID: spool.MessageID(id), Urgent: flags&protocol.FlagUrgent != 0, Body: body[:],
+	at := place{q.Receiver, flags&protocol.FlagUrgent != 0}
+	p := spool.Put{ID: spool.MessageID(id), Urgent: at.urgent, Body: body[:],
 		Expiry: spool.EpochOf(time.Now(), r.cfg.Epoch) + uint32(protocol.TTLClasses[class])}
 	s.useful = true
 	r.spool.Put(q.spoolID(), p, func(err error) {
 		clear(p.Body)
 		bodies.Put(body)
-		s.stored(n, err)
+		s.stored(at, n, err)
 	})
 }
 
@@ -166,21 +170,22 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 var bodies = sync.Pool{New: func() any { return new([protocol.EnvelopeSize]byte) }}
 
 // stored answers a PUT: the one place where the spool's errors become codes.
-func (s *session) stored(n protocol.Corr, err error) {
+func (s *session) stored(at place, n protocol.Corr, err error) {
 	var full *spool.FullError
 	switch {
 	case err == nil:
 		s.ok(n)
 	case errors.As(err, &full):
-		s.refuse(n, protocol.CodeQueueFull, full.Wait)
+		s.postpone(at, n, protocol.CodeQueueFull, full.Wait)
 	case errors.Is(err, spool.ErrFull):
-		s.refuse(n, protocol.CodeRelayFull, fullWait)
+		s.postpone(at, n, protocol.CodeRelayFull, fullWait)
 	case errors.Is(err, spool.ErrConflict):
 		s.refuse(n, protocol.CodeConflict, 0)
 	case errors.Is(err, spool.ErrExpiry):
 		s.refuse(n, protocol.CodeTTL, 0)
 	default:
-		s.failed(n, err)
+		s.relay.cfg.Log.Error("an envelope could not be stored", "error", err)
+		s.postpone(at, n, protocol.CodeInternal, 30*time.Second)
 	}
 }
 

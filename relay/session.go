@@ -65,6 +65,7 @@ type session struct {
 	closed  bool
 	subs    []*subscription // by handle
 	last    uint16          // handle
+	later   map[place]postponed
 }
 
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {
