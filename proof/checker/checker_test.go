@@ -94,6 +94,7 @@ func TestJudge(t *testing.T) {
 		"killed showing":  {"", sent + show + "crash by=p of=K; show by=p2 of=K q=G id=1 hash=x; end"},
 		"altered":         {forged, "send of=G q=K id=1 hash=x; show by=p of=K q=G id=1 hash=y; end"},
 		"from another":    {forged, "send of=G q=K id=1 hash=x; show by=p of=K q=H id=1 hash=x; end"},
+		"back, and late":  {"", sent + "cancel of=G q=K id=1; send of=G q=K id=2 hash=y; show by=p of=K q=G id=2 hash=y; " + show + "end"},
 		"turned":          {reordered, sent + "send of=G q=K id=2 hash=y; show by=p of=K q=G id=2 hash=y; " + show + "end"},
 		"urgent first":    {"", sent + "send of=G q=K id=2 hash=y urgent=1; show by=p of=K q=G id=2 hash=y; " + show + "end"},
 		"false delivered": {falsely, "send of=G q=K id=1 hash=x; sent of=G q=K id=1 state=on_relay; cancel of=G q=K id=1; status of=G q=K id=1 state=delivered; end"},

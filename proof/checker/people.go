@@ -209,7 +209,9 @@ func (p *people) show(e history.Event, of *profile) {
 	}
 	key := fmt.Sprint(t.from, " ", t.urgent)
 	newest := of.newest[key]
-	if newest != nil && t.accepted > 0 && newest.begun > t.accepted {
+	// One that is taken back, and comes because its relay died before it had said so, may come
+	// behind what was read meanwhile.
+	if newest != nil && t.accepted > 0 && newest.begun > t.accepted && !t.cancelled {
 		p.suspect(t.from, t.to, reordered, "%q was shown to %s behind %q, which was sent after it was accepted", t.id, of.name, newest.id)
 	}
 	if newest == nil || t.begun > newest.begun {

@@ -19,7 +19,8 @@ func (s *Spool) Ack(q QueueID, sequences ...uint64) {
 }
 
 // Cancel erases an envelope like Ack, whether it was there or not, and also one
-// that is still on its way to the disk.
+// that is still on its way to the disk. done is called once: with nil when it can't come
+// back.
 func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
 	s.mu.Lock()
 	if p := s.byID[pendingKey{q, id}]; p != nil {
@@ -27,11 +28,19 @@ func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
 		s.mu.Unlock()
 		return
 	}
+	if s.closed {
+		s.mu.Unlock()
+		done(ErrClosed)
+		return
+	}
 	if e := s.index.find(q, id); e != nil {
 		s.erase(q, e)
 	}
+	// Whether it was there or not: it may have been erased a moment ago.
+	s.cancelled = append(s.cancelled, done)
+	s.zeroSync = true
+	s.wake.Signal()
 	s.mu.Unlock()
-	done(nil)
 }
 
 // Drop erases all that waits in a queue.
@@ -108,11 +117,12 @@ func (s *Spool) writeZeros() error {
 	return errors.Join(errs...)
 }
 
-// syncZeros makes every overwritten salt durable. Between two segments it calls
-// others, if any, whose turn it is. writing is held.
+// syncZeros makes every overwritten salt durable, and tells those who wait for that.
+// Between two segments it calls others, if any, whose turn it is. writing is held.
 func (s *Spool) syncZeros(others ...func() error) error {
 	s.mu.Lock()
-	s.zeroSync = false
+	waiting := s.cancelled
+	s.cancelled, s.zeroSync = nil, false
 	if s.timer != nil {
 		s.timer.Stop()
 		s.timer = nil
@@ -133,6 +143,9 @@ func (s *Spool) syncZeros(others ...func() error) error {
 		s.mu.Lock()
 		s.zeroSoon()
 		s.mu.Unlock()
+	}
+	for _, done := range waiting {
+		done(err)
 	}
 	return err
 }

@@ -140,3 +140,56 @@ func TestWhatIsGoneStaysGoneAfterAFailedSyncAndAKill(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatWasTakenBackDoesNotComeBack: who is told that an envelope was cancelled is told
+// so when neither a kill nor a power loss brings it back; a sync that fails is told too.
+func TestWhatWasTakenBackDoesNotComeBack(t *testing.T) {
+	for seed := range uint64(50) {
+		for name, after := range map[string]func(*world) *disktest.FS{
+			"kill":       func(w *world) *disktest.FS { return w.fs.AfterKill() },
+			"power loss": func(w *world) *disktest.FS { return w.fs.AfterPowerLoss(w.r) },
+		} {
+			w := newWorld(rand.New(rand.NewPCG(seed, 4)), disktest.New())
+			synctest.Test(t, func(*testing.T) {
+				time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
+				defer w.stop()
+				if err := w.open(); err != nil {
+					t.Fatal(err)
+				}
+				for i := range 3 { // a batch of each
+					p := &promised{queue: QueueID{0}}
+					p.Expiry = EpochOf(time.Now(), time.Hour) + 3
+					p.Body = bytes.Repeat([]byte{byte(i + 1)}, protocol.EnvelopeSize)
+					p.ID[0] = byte(i)
+					w.put = append(w.put, p)
+					w.handIn(p)
+					synctest.Wait()
+				}
+				cancel := func(id byte) error {
+					told := make(chan error, 1)
+					w.spool.Cancel(QueueID{0}, MessageID{id}, func(err error) { told <- err })
+					return <-told
+				}
+				w.fs.FailAt(w.fs.Ops()+2, syscall.EIO) // behind the write, the sync
+				if err := cancel(0); err == nil {
+					t.Errorf("seed %d: the sync failed, and nobody was told", seed)
+				}
+				for _, id := range []byte{0, 1, 1, 9} { // again, one that waits, twice, and one that there never was
+					if err := cancel(id); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.fs.StopAt(w.fs.Ops() + 1)
+				w.fs.SyncDir("data") // the program dies
+				w.stop()
+				w.fs = after(w)
+				if err := w.open(); err != nil {
+					t.Fatal(err)
+				}
+				if got := w.spool.Next(QueueID{0}, 0, 9); len(got) != 1 || got[0].Body[0] != 3 {
+					t.Errorf("seed %d: %d envelopes after a %s, want the last", seed, len(got), name)
+				}
+			})
+		}
+	}
+}

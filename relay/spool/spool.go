@@ -106,19 +106,20 @@ type Spool struct {
 	spare   *segment // one that is used again
 	buf     []byte
 
-	mu       sync.Mutex // guards what follows
-	wake     *sync.Cond
-	epochs   *epochs
-	segments map[uint32]*segment
-	nextSeg  uint32
-	index    index
-	pending  []*pending
-	byID     map[pendingKey]*pending
-	waiting  map[QueueID]int // pending puts of a queue
-	zeros    []place         // salts to be overwritten
-	zeroSync bool            // the second is over: overwrite and sync them now
-	timer    *time.Timer
-	closed   bool
+	mu        sync.Mutex // guards what follows
+	wake      *sync.Cond
+	epochs    *epochs
+	segments  map[uint32]*segment
+	nextSeg   uint32
+	index     index
+	pending   []*pending
+	byID      map[pendingKey]*pending
+	waiting   map[QueueID]int // pending puts of a queue
+	zeros     []place         // salts to be overwritten
+	zeroSync  bool            // the second is over, or somebody waits: overwrite and sync them now
+	cancelled []func(error)   // who waits for that
+	timer     *time.Timer
+	closed    bool
 }
 
 // Open opens the spool in cfg.Dir and recovers what is there.
