@@ -90,6 +90,20 @@ func TestOthersHaveTheirTurnBetweenTwoSyncs(t *testing.T) {
 	}
 }
 
+// oneByOne hands in so many envelopes for one queue, each in a batch of its own: the one with
+// id i is filled with i+1.
+func (w *world) oneByOne(n int) {
+	for i := range n {
+		p := &promised{queue: QueueID{0}}
+		p.Expiry = EpochOf(time.Now(), time.Hour) + 3
+		p.Body = bytes.Repeat([]byte{byte(i + 1)}, protocol.EnvelopeSize)
+		p.ID[0] = byte(i)
+		w.put = append(w.put, p)
+		w.handIn(p)
+		synctest.Wait()
+	}
+}
+
 // TestWhatIsGoneStaysGoneAfterAFailedSyncAndAKill: the next life finds zeroed salts in the
 // kernel's cache, which takes them for written.
 func TestWhatIsGoneStaysGoneAfterAFailedSyncAndAKill(t *testing.T) {
@@ -102,15 +116,7 @@ func TestWhatIsGoneStaysGoneAfterAFailedSyncAndAKill(t *testing.T) {
 			if err := w.open(); err != nil {
 				t.Fatal(err)
 			}
-			for i := range all { // a batch of each: the first is not the segment's last
-				p := &promised{queue: QueueID{0}}
-				p.Expiry = EpochOf(time.Now(), time.Hour) + 3
-				p.Body = bytes.Repeat([]byte{byte(i + 1)}, protocol.EnvelopeSize)
-				p.ID[0] = byte(i)
-				w.put = append(w.put, p)
-				w.handIn(p)
-				synctest.Wait()
-			}
+			w.oneByOne(all) // the first is not the segment's last
 			w.spool.Ack(QueueID{0}, w.spool.Next(QueueID{0}, 0, 1)[0].Sequence)
 			w.fs.FailAt(w.fs.Ops()+2, syscall.EIO) // behind the write, the sync
 			if err := w.spool.Flush(); err == nil {
@@ -156,15 +162,7 @@ func TestWhatWasTakenBackDoesNotComeBack(t *testing.T) {
 				if err := w.open(); err != nil {
 					t.Fatal(err)
 				}
-				for i := range 3 { // a batch of each
-					p := &promised{queue: QueueID{0}}
-					p.Expiry = EpochOf(time.Now(), time.Hour) + 3
-					p.Body = bytes.Repeat([]byte{byte(i + 1)}, protocol.EnvelopeSize)
-					p.ID[0] = byte(i)
-					w.put = append(w.put, p)
-					w.handIn(p)
-					synctest.Wait()
-				}
+				w.oneByOne(3)
 				cancel := func(id byte) error {
 					told := make(chan error, 1)
 					w.spool.Cancel(QueueID{0}, MessageID{id}, func(err error) { told <- err })
