@@ -102,7 +102,7 @@ func (r *report) count(e history.Event) {
 
 // countNames are the counts that are printed, in order.
 var countNames = []string{"events", "worlds", "kills", "power losses", "starts", "puts", "acknowledged", "delivered by the store", "listings",
-	"accepted", "shown", "shown again after a kill in the middle of showing", "states seen", "copies", "noticed", "torn lines"}
+	"accepted", "shown", "shown again after a kill in the middle of showing", "states seen", "taken back", "copies", "noticed", "torn lines"}
 
 func main() {
 	if len(os.Args) < 2 {

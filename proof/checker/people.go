@@ -47,6 +47,8 @@ type text struct {
 	begun, accepted    int // events; 0: not
 	state              string
 	refused, cancelled bool
+	gone               bool // the relay said so
+	mayReturn          bool // its relay died between the two
 	delivered          bool // its sender saw it so
 	shown              map[string]showing
 }
@@ -116,6 +118,11 @@ func (p *people) event(i int, e history.Event) {
 	switch e.Kind {
 	case history.Crash:
 		p.actor(e.Actor).crashed = true
+		if e.Of == "" { // a relay
+			for _, t := range p.order {
+				t.mayReturn = t.mayReturn || t.cancelled && !t.gone
+			}
+		}
 	case history.Noted:
 		p.actor(e.Actor).notes++
 	case history.Fault:
@@ -136,7 +143,7 @@ func (p *people) event(i int, e history.Event) {
 		t := &text{id: e.ID, hash: e.Hash, from: of.person, to: e.Queue, sender: of.name, until: e.Until, urgent: e.Urgent, begun: i, shown: map[string]showing{}}
 		p.texts[e.ID] = t
 		p.order = append(p.order, t)
-	case history.Sent, history.Refused, history.Cancel, history.Status:
+	case history.Sent, history.Refused, history.Cancel, history.Gone, history.Status:
 		t := p.texts[e.ID]
 		if t == nil {
 			p.r.add(malformed, "event %d: %s of %q, which nobody sent", i, e.Kind, e.ID)
@@ -168,6 +175,9 @@ func (p *people) state(i int, e history.Event, t *text) {
 		t.refused = true
 	case history.Cancel:
 		t.cancelled = true
+	case history.Gone:
+		p.r.counts["taken back"]++
+		t.gone = true
 	case history.Status:
 		p.r.counts["states seen"]++
 		t.state = e.State
@@ -209,9 +219,9 @@ func (p *people) show(e history.Event, of *profile) {
 	}
 	key := fmt.Sprint(t.from, " ", t.urgent)
 	newest := of.newest[key]
-	// One that is taken back, and comes because its relay died before it had said so, may come
-	// behind what was read meanwhile.
-	if newest != nil && t.accepted > 0 && newest.begun > t.accepted && !t.cancelled {
+	// One that comes because its relay died before it had said that it is gone may come behind
+	// what was read meanwhile.
+	if newest != nil && t.accepted > 0 && newest.begun > t.accepted && !t.mayReturn {
 		p.suspect(t.from, t.to, reordered, "%q was shown to %s behind %q, which was sent after it was accepted", t.id, of.name, newest.id)
 	}
 	if newest == nil || t.begun > newest.begun {

@@ -33,6 +33,7 @@ type stored struct {
 	may      bool // it may be there
 	mayPut   bool // may, before the last put
 	acked    bool // it was erased since the last crash, perhaps not for good
+	taken    bool // it was taken back since the last crash: what is put of it is erased
 	expired  bool // it is gone for good because its time was over
 	collects int  // acks and cancels
 	putAfter int  // of these, before the last put
@@ -116,14 +117,17 @@ func (s *stores) event(i int, e history.Event) {
 		s.reader(e.Queue, e.Actor).following = true
 	case history.Idle:
 		s.idle(e)
-	case history.Ack, history.Cancel:
+	case history.Ack:
 		if m := s.known(i, e); m != nil {
-			m.owed, m.acked, m.ok = false, true, 0
-			s.queue(e.Queue).touched = true
-			m.collects++
-			for _, r := range s.readers {
-				delete(r.given, m)
-			}
+			s.erase(e, m)
+		}
+	case history.Cancel:
+		m := s.message(i, e)
+		s.erase(e, m)
+		m.taken = true
+	case history.Gone:
+		if m := s.known(i, e); m != nil {
+			m.may = false
 		}
 	case history.Flushed:
 		for _, q := range s.queues {
@@ -145,32 +149,50 @@ func (s *stores) event(i int, e history.Event) {
 		for _, q := range s.queues {
 			q.touched = false
 			for _, m := range q.order {
-				m.acked = false // whether it is erased, the next life shows
+				m.acked, m.taken = false, false // whether it is erased, the next life shows
 			}
 		}
 	}
 }
 
-func (s *stores) put(i int, e history.Event) {
+// message is the one that an event names; it may be new.
+func (s *stores) message(i int, e history.Event) *stored {
 	q := s.queue(e.Queue)
-	q.touched = true
 	m := q.messages[e.ID]
 	if m == nil {
 		m = &stored{id: e.ID, hash: e.Hash, first: i}
 		q.messages[e.ID] = m
 		q.order = append(q.order, m)
 	}
+	return m
+}
+
+func (s *stores) erase(e history.Event, m *stored) {
+	m.owed, m.acked, m.ok = false, true, 0
+	s.queue(e.Queue).touched = true
+	m.collects++
+	for _, r := range s.readers {
+		delete(r.given, m)
+	}
+}
+
+func (s *stores) put(i int, e history.Event) {
+	s.queue(e.Queue).touched = true
+	m := s.message(i, e)
 	if m.hash != e.Hash {
 		s.r.add(reencrypted, "%q of queue %q was put as %s and again as %s", e.ID, e.Queue, m.hash, e.Hash)
 	}
 	m.until, m.mayPut, m.putAfter = e.Until, m.may, m.collects
+	if m.taken {
+		return
+	}
 	if e.Until == 0 || e.At < e.Until {
 		m.may, m.acked, m.expired = true, false, false
 	}
 }
 
 func (s *stores) okay(i int, e history.Event, m *stored) {
-	if m.putAfter != m.collects {
+	if m.taken || m.putAfter != m.collects {
 		return // collected since it was put: the OK may be older
 	}
 	m.owed, m.crashes, m.sweeps = true, s.crashes, len(s.sweeps)

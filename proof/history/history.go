@@ -25,7 +25,8 @@
 //	follow   queue actor     a reader wants to be told of what comes from now on
 //	idle                     nothing more will happen by itself: readers have what they were told of
 //	ack      queue id        a message is erased, having been collected
-//	cancel   queue id        a message is erased, whether or not it was collected
+//	cancel   queue id        a message is erased, whether or not it was collected, and what is put of it until a crash
+//	gone     queue id        and is so for good
 //	flushed  [queue]         what was erased before is gone for good
 //	swept    until           what expires at until or before is gone for good
 //	trace    queue id        the message's bytes were found on the raw disk
@@ -38,6 +39,7 @@
 //	sent     of queue id state     it was accepted; state: where it is
 //	refused  of queue id state     it was not
 //	cancel   of queue id           it is taken back
+//	gone     of queue id           the relay said that what was taken back can't come
 //	show     of queue id hash n    a text from the contact was shown; n are missing before it
 //	noted    actor                 what this process was shown so far counts as shown
 //	status   of queue id state     what the profile says of a message that it sent
@@ -78,6 +80,7 @@ const (
 	Idle    Kind = "idle"
 	Ack     Kind = "ack"
 	Cancel  Kind = "cancel"
+	Gone    Kind = "gone"
 	Flushed Kind = "flushed"
 	Swept   Kind = "swept"
 	Trace   Kind = "trace"

@@ -223,7 +223,7 @@ func (c *chaos) act(s *seat) {
 		case 6, 7:
 			o = people.Order{Act: "follow", Millis: 100 + s.r.IntN(900)}
 		case 8:
-			if s.r.IntN(4) == 0 && last != "" {
+			if last != "" {
 				o = people.Order{Act: "cancel", ID: last}
 			}
 		case 9:

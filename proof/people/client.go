@@ -231,6 +231,9 @@ func (c *Client) cancel(ctx context.Context, o Order) error {
 		if st.Contact != "" {
 			c.write(history.Status, history.Event{Queue: m.Contact, ID: id, State: string(st.State)})
 		}
+		if err == nil && st.State == client.StateCancelled && st.Reason == "" { // the relay asked for no patience
+			c.write(history.Gone, history.Event{Queue: m.Contact, ID: id})
+		}
 		return err
 	})
 }

@@ -13,7 +13,8 @@ type bug struct {
 // edit replaces a text that stands once in a file.
 type edit struct{ file, old, new string }
 
-// bugs are the twelve of the plan; the fifth has two faces.
+// bugs are the twelve of the plan, of which the fifth has two faces, and one that the
+// product had.
 var bugs = []bug{
 	{"ack before fsync", "spool", "lost", []edit{{"relay/spool/write.go", `
 	if err == nil {
@@ -124,6 +125,15 @@ func newWork(`}, {"client/work.go", `
 			if len(ready) == 0 {
 				ready = append(ready, p.queue)
 			}
+`}}},
+	{"CANCEL before fsync", "spool", "back", []edit{{"relay/spool/erase.go", `
+	s.cancelled = append(s.cancelled, done)
+	s.zeroSync = true
+	s.wake.Signal()
+	s.mu.Unlock()
+`, `
+	s.mu.Unlock()
+	done(nil)
 `}}},
 }
 

@@ -18,12 +18,14 @@ func (s *Spool) Ack(q QueueID, sequences ...uint64) {
 	}
 }
 
-// Cancel erases an envelope like Ack, whether it was there or not, and also one
-// that is still on its way to the disk. done is called once: with nil when it can't come
-// back.
+// Cancel erases an envelope like Ack, also one that is still on its way to the disk, and
+// one whose PUT is still on its way here. done is called once: with nil when it can't come
+// back, whether it was there or not.
 func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
+	k := pendingKey{q, id}
 	s.mu.Lock()
-	if p := s.byID[pendingKey{q, id}]; p != nil {
+	s.takenBack.add(k)
+	if p := s.byID[k]; p != nil {
 		p.done = append(p.done, func(error) { s.Cancel(q, id, done) })
 		s.mu.Unlock()
 		return

@@ -42,7 +42,13 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 			s.mu.Unlock()
 			return ErrClosed
 		}
-		if same := s.byID[pendingKey{q, p.ID}]; same != nil {
+		k := pendingKey{q, p.ID}
+		if s.takenBack.has(k) { // as if it had come before
+			s.mu.Unlock()
+			done(nil)
+			return nil
+		}
+		if same := s.byID[k]; same != nil {
 			defer s.mu.Unlock()
 			if string(same.Body) != string(p.Body) {
 				return ErrConflict

@@ -118,6 +118,7 @@ type Spool struct {
 	zeros     []place         // salts to be overwritten
 	zeroSync  bool            // the second is over, or somebody waits: overwrite and sync them now
 	cancelled []func(error)   // who waits for that
+	takenBack takenBack
 	timer     *time.Timer
 	closed    bool
 }

@@ -573,26 +573,33 @@ func TestModel(t *testing.T) {
 			q  byte
 			id byte
 		}
-		model := map[key][]byte{}
+		model, back := map[key][]byte{}, map[key]bool{}
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			k := key{rapid.ByteRange(1, 3).Draw(rt, "queue"), rapid.ByteRange(1, 6).Draw(rt, "id")}
-			switch rapid.IntRange(0, 5).Draw(rt, "what") {
+			switch rapid.IntRange(0, 6).Draw(rt, "what") {
 			case 0, 1, 2:
 				p := envelope(k.id)
 				err := s.put(k.q, p)
 				if had := model[k]; (had != nil) != errors.Is(err, ErrConflict) {
 					rt.Fatalf("put again: %v", err)
-				} else if had == nil {
+				} else if had == nil && !back[k] {
 					model[k] = p.Body
 				}
 			case 3:
 				s.spool.Cancel(QueueID{k.q}, MessageID{k.id}, func(error) {})
 				delete(model, k)
+				back[k] = true
 			case 4:
 				if err := s.spool.Flush(); err != nil {
 					rt.Fatal(err)
 				}
 				s.crash()
+				clear(back)
+			case 6:
+				if e := s.spool.index.find(QueueID{k.q}, MessageID{k.id}); e != nil {
+					s.spool.Ack(QueueID{k.q}, e.seq)
+				}
+				delete(model, k)
 			case 5:
 				if err := s.spool.Sweep(time.Now()); err != nil {
 					rt.Fatal(err)

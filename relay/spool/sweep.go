@@ -16,6 +16,9 @@ func (s *Spool) Sweep(now time.Time) error {
 	}
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
+	s.mu.Lock()
+	s.takenBack.forget(false)
+	s.mu.Unlock()
 	s.writing.Lock()
 	err := errors.Join(s.expire(EpochOf(now, s.Epoch)), s.syncZeros())
 	s.writing.Unlock()
