@@ -24,7 +24,7 @@ type attacker struct {
 	relay gauge.Announced
 	stats stats
 	stop  chan struct{}
-	pairs chan *pair // for put, made before it begins
+	pairs chan *pair // for put and cancel, made before they begin
 }
 
 // stats are what an attacker did.
@@ -110,18 +110,20 @@ var floods = map[string]func(a *attacker) error{
 		return a.reading(func(c *client) protocol.Command { return &protocol.Fetch{Corr: c.number()} })
 	},
 	"put": func(a *attacker) error { // over the pace of a queue of their own
-		p, err := a.pair()
-		if err != nil {
-			return err
-		}
-		defer p.to.ws.Close()
-		go a.drain(p.from)
-		go func() {
-			for p.Receive(func([]byte) {}) == nil {
-			}
-		}()
 		messages := slices.Repeat([][]byte{make([]byte, protocol.EnvelopeSize)}, 16)
-		return a.commands(p.from, func() error { return p.Put(messages) })
+		return a.putting(func(p *pair) error { return p.Put(messages) })
+	},
+	"cancel": func(a *attacker) error { // what was put, or refused, just now
+		message := make([]byte, protocol.EnvelopeSize)
+		return a.putting(func(p *pair) error {
+			for range 8 {
+				p.queuePut(message)
+				c := &protocol.Cancel{Corr: p.from.number(), Sender: p.put.Sender, Message: p.put.Message}
+				c.Proof = p.key.Prove(p.from.sid, c.Corr, c.SignedBytes())
+				p.from.queue(c.Type(), c.Body())
+			}
+			return p.from.flush()
+		})
 	},
 	"garbage": func(a *attacker) error {
 		c, err := dial("kin", a.relay)
@@ -249,6 +251,21 @@ func (a *attacker) reading(next func(*client) protocol.Command) error {
 	return a.commands(c, func() error { return sixteen(c, next) })
 }
 
+// putting is a flood into a queue of the attacker's own, which is collected.
+func (a *attacker) putting(send func(*pair) error) error {
+	p, err := a.pair()
+	if err != nil {
+		return err
+	}
+	defer p.to.ws.Close()
+	go a.drain(p.from)
+	go func() {
+		for p.Receive(func([]byte) {}) == nil {
+		}
+	}()
+	return a.commands(p.from, func() error { return send(p) })
+}
+
 // sixteen sends as many commands.
 func sixteen(c *client, next func(*client) protocol.Command) error {
 	for range 16 {
@@ -276,7 +293,7 @@ func (a *attacker) commands(c *client, send func() error) error {
 // attack is the attacker's process.
 func attack(kind string, connections int, relay gauge.Announced) error {
 	a := &attacker{relay: relay, stop: make(chan struct{})}
-	if a.pairs = make(chan *pair, connections); kind == "put" {
+	if a.pairs = make(chan *pair, connections); kind == "put" || kind == "cancel" {
 		err := gauge.Eight(connections, func(int) error {
 			p, err := newPair("kin", relay, 0)
 			if err != nil { // turned away, as after another attack; it is made later

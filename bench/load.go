@@ -242,14 +242,18 @@ func (p *pair) meet(a gauge.Announced) error {
 // Put sends messages in as few websocket messages as they take.
 func (p *pair) Put(messages [][]byte) error {
 	for _, m := range messages {
-		p.put.Corr, p.put.Envelope = p.from.number(), m
-		copy(p.put.Message[:], p.put.Corr[8:])
-		if p.key != nil {
-			p.put.Proof = p.key.Prove(p.from.sid, p.put.Corr, p.put.SignedBytes())
-		}
-		p.from.queue(protocol.TypePut, p.put.Body())
+		p.queuePut(m)
 	}
 	return p.from.flush()
+}
+
+func (p *pair) queuePut(message []byte) {
+	p.put.Corr, p.put.Envelope = p.from.number(), message
+	copy(p.put.Message[:], p.put.Corr[8:])
+	if p.key != nil {
+		p.put.Proof = p.key.Prove(p.from.sid, p.put.Corr, p.put.SignedBytes())
+	}
+	p.from.queue(protocol.TypePut, p.put.Body())
 }
 
 // Answered counts OKs.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kin/client"
 	"kin/proof/history"
 	"kin/protocol"
@@ -65,12 +67,13 @@ type Client struct {
 	name, actor string
 	log         *history.Log
 	states      map[string]client.State // of texts, as far as they were written down
+	taken       map[uuid.UUID]string    // texts that were taken back, until the relay has said that they can't come
 	shown       bool                    // and not yet noted
 }
 
 // NewClient acts for a profile that is open in this process.
 func NewClient(p *client.Profile, log *history.Log, name, actor string) *Client {
-	return &Client{Profile: p, name: name, actor: actor, log: log, states: map[string]client.State{}}
+	return &Client{Profile: p, name: name, actor: actor, log: log, states: map[string]client.State{}, taken: map[uuid.UUID]string{}}
 }
 
 func (c *Client) write(k history.Kind, e history.Event) {
@@ -87,7 +90,9 @@ func (c *Client) Do(o Order) (a Answer) {
 	case "send":
 		err = c.send(ctx, o)
 	case "receive":
-		a, err = c.receive(ctx, client.ReceiveOptions{})
+		if a, err = c.receive(ctx, client.ReceiveOptions{}); err == nil {
+			err = c.gone()
+		}
 	case "follow":
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		a, err = c.receive(ctx, client.ReceiveOptions{Follow: true})
@@ -98,7 +103,9 @@ func (c *Client) Do(o Order) (a Answer) {
 		a.Queued = r.Queued
 		c.alarms(r)
 	case "cancel":
-		err = c.cancel(ctx, o)
+		if err = c.cancel(ctx, o); err == nil {
+			err = c.gone()
+		}
 	case "status":
 		err = c.status()
 	default:
@@ -231,9 +238,27 @@ func (c *Client) cancel(ctx context.Context, o Order) error {
 		if st.Contact != "" {
 			c.write(history.Status, history.Event{Queue: m.Contact, ID: id, State: string(st.State)})
 		}
-		if err == nil && st.State == client.StateCancelled && st.Reason == "" { // the relay asked for no patience
-			c.write(history.Gone, history.Event{Queue: m.Contact, ID: id})
-		}
+		c.taken[m.ID] = id
 		return err
 	})
+}
+
+// gone writes down what the relay has said is gone: the exchange before had all its
+// answers, and none that asked for patience.
+func (c *Client) gone() error {
+	if len(c.taken) == 0 {
+		return nil
+	}
+	all, err := c.Status()
+	for _, st := range all {
+		id, ok := c.taken[st.ID]
+		if !ok || st.State == client.StateCancelled && st.Reason != "" {
+			continue
+		}
+		delete(c.taken, st.ID)
+		if st.State == client.StateCancelled {
+			c.write(history.Gone, history.Event{Queue: st.Contact, ID: id})
+		}
+	}
+	return err
 }
