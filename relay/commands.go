@@ -14,11 +14,13 @@ import (
 const (
 	sendBurst = 128 // of a queue, before Config.Pace
 	fullWait  = 10 * time.Minute
+
+	failedWait = 30 * time.Second
 )
 
 func (s *session) failed(n protocol.Corr, err error) {
 	s.relay.cfg.Log.Error("a command failed", "error", err)
-	s.refuse(n, protocol.CodeInternal, 30*time.Second)
+	s.refuse(n, protocol.CodeInternal, failedWait)
 }
 
 func (s *session) issue(c *protocol.Issue) {
@@ -119,17 +121,17 @@ func (s *session) del(c *protocol.Del) {
 }
 
 // mayStore checks order, pace and room before anything is changed.
-func (s *session) mayStore(q *queue, n protocol.Corr, flags uint8) bool {
-	at := place{q.Receiver, flags&protocol.FlagUrgent != 0}
-	if s.waits(at, n) {
+func (s *session) mayStore(q *queue, n protocol.Corr, id protocol.MessageID, flags uint8) bool {
+	at := placeOf(q, flags)
+	if s.waits(at, id, n) {
 		return false
 	}
 	if !s.relay.store.allow(q.Receiver) {
-		s.postpone(at, n, protocol.CodeSlowDown, 30*time.Second)
+		s.postpone(at, id, n, protocol.CodeSlowDown, 30*time.Second)
 		return false
 	}
 	if room := s.relay.room(); room < roomForUrgent || room < roomForAll && !at.urgent {
-		s.postpone(at, n, protocol.CodeRelayFull, fullWait)
+		s.postpone(at, id, n, protocol.CodeRelayFull, fullWait)
 		return false
 	}
 	return true
@@ -141,7 +143,7 @@ func (s *session) put(c *protocol.Put) {
 	if !s.allowed(ok, q.SenderKey, c.Proof, c.Corr, c) {
 		return
 	}
-	if s.mayStore(&q, c.Corr, c.Flags) {
+	if s.mayStore(&q, c.Corr, c.Message, c.Flags) {
 		s.store(&q, c.Corr, c.Message, c.Class, c.Flags, c.Envelope)
 	}
 }
@@ -155,14 +157,14 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 	}
 	body := bodies.Get().(*[protocol.EnvelopeSize]byte)
 	copy(body[:], envelope)
-	at := place{q.Receiver, flags&protocol.FlagUrgent != 0}
+	at := placeOf(q, flags)
 	p := spool.Put{ID: spool.MessageID(id), Urgent: at.urgent, Body: body[:],
 		Expiry: spool.EpochOf(time.Now(), r.cfg.Epoch) + uint32(protocol.TTLClasses[class])}
 	s.useful = true
 	r.spool.Put(q.spoolID(), p, func(err error) {
 		clear(p.Body)
 		bodies.Put(body)
-		s.stored(at, n, err)
+		s.stored(at, id, n, err)
 	})
 }
 
@@ -170,22 +172,22 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 var bodies = sync.Pool{New: func() any { return new([protocol.EnvelopeSize]byte) }}
 
 // stored answers a PUT: the one place where the spool's errors become codes.
-func (s *session) stored(at place, n protocol.Corr, err error) {
+func (s *session) stored(at place, id protocol.MessageID, n protocol.Corr, err error) {
 	var full *spool.FullError
 	switch {
 	case err == nil:
 		s.ok(n)
 	case errors.As(err, &full):
-		s.postpone(at, n, protocol.CodeQueueFull, full.Wait)
+		s.postpone(at, id, n, protocol.CodeQueueFull, full.Wait)
 	case errors.Is(err, spool.ErrFull):
-		s.postpone(at, n, protocol.CodeRelayFull, fullWait)
+		s.postpone(at, id, n, protocol.CodeRelayFull, fullWait)
 	case errors.Is(err, spool.ErrConflict):
 		s.refuse(n, protocol.CodeConflict, 0)
 	case errors.Is(err, spool.ErrExpiry):
 		s.refuse(n, protocol.CodeTTL, 0)
 	default:
 		s.relay.cfg.Log.Error("an envelope could not be stored", "error", err)
-		s.postpone(at, n, protocol.CodeInternal, 30*time.Second)
+		s.postpone(at, id, n, protocol.CodeInternal, failedWait)
 	}
 }
 

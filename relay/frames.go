@@ -115,7 +115,7 @@ func (s *session) command(f protocol.Frame) error {
 	case *protocol.Fetch:
 		return s.numbered(c.Corr, true, func() { s.fetch(c) })
 	case *protocol.First:
-		return s.numbered(c.Corr, true, func() { s.first(c) })
+		return s.numbered(c.Corr, false, func() { s.first(c) }) // which looks at the pace itself
 	case *protocol.Put:
 		return s.numbered(c.Corr, false, func() { s.put(c) })
 	case *protocol.Cancel:
@@ -133,15 +133,20 @@ func (s *session) numbered(n protocol.Corr, paced bool, f func()) error {
 	if err := s.count(n); err != nil {
 		return err
 	}
-	if paced && s.free == nil {
-		s.free = rate.NewLimiter(freeRate, freeBurst)
-	}
-	if paced && !s.free.Allow() {
-		s.refuse(n, protocol.CodeSlowDown, 5*time.Second)
+	if paced && !s.paced() {
+		s.refuse(n, protocol.CodeSlowDown, paceWait)
 		return nil
 	}
 	f()
 	return nil
+}
+
+// paced tells whether one more comes within the pace of what takes no queue's key.
+func (s *session) paced() bool {
+	if s.free == nil {
+		s.free = rate.NewLimiter(freeRate, freeBurst)
+	}
+	return s.free.Allow()
 }
 
 // count checks that a command's number is above the last.

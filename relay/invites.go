@@ -112,12 +112,16 @@ func (s *session) first(c *protocol.First) {
 		s.refuse(c.Corr, protocol.CodeUnknownQueue, 0)
 		return
 	}
+	if !s.paced() {
+		s.postpone(placeOf(&q, c.Flags), c.Message, c.Corr, protocol.CodeSlowDown, paceWait)
+		return
+	}
 	if !s.proved(c.Key, c.Proof, c.Corr, c) {
 		s.refuse(c.Corr, protocol.CodeProof, 0)
 		return
 	}
 	if ok && (q.SenderKey == nil || *q.SenderKey == c.Key) {
-		if !s.mayStore(&q, c.Corr, c.Flags) {
+		if !s.mayStore(&q, c.Corr, c.Message, c.Flags) {
 			return
 		}
 	}
@@ -127,7 +131,8 @@ func (s *session) first(c *protocol.First) {
 	}
 	switch {
 	case err != nil:
-		s.failed(c.Corr, err)
+		s.relay.cfg.Log.Error("a sender's key could not be registered", "error", err)
+		s.postpone(placeOf(&q, c.Flags), c.Message, c.Corr, protocol.CodeInternal, failedWait)
 	case code != protocol.CodeOK:
 		s.refuse(c.Corr, code, 0)
 	default:

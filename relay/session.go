@@ -26,8 +26,9 @@ const (
 	outLimit     = 32 << 10 // sealed bytes that wait for the writer; above, the reader waits and no MSG is added
 	freeRate     = 20       // commands a second without a queue's key
 	freeBurst    = 100
-	idleBurst    = 32 // commands that store and erase nothing, before they are slowed to freeRate
-	chunksAtOnce = 64 // frames of a chunk that come in at once, on all connections
+	paceWait     = 5 * time.Second // what comes faster is to wait for so long
+	idleBurst    = 32              // commands that store and erase nothing, before they are slowed to freeRate
+	chunksAtOnce = 64              // frames of a chunk that come in at once, on all connections
 )
 
 // session is one connection. Its reader runs from the beginning to the end, in one
@@ -65,7 +66,7 @@ type session struct {
 	closed  bool
 	subs    []*subscription // by handle
 	last    uint16          // handle
-	later   map[place]postponed
+	later   map[place]*postponed
 }
 
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {

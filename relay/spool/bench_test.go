@@ -75,7 +75,8 @@ func (x *bare) write() {
 		for _, d := range data {
 			buf = append(buf, d...)
 		}
-		err := x.g.grow(x.g.end+int64(len(buf)), math.MaxInt64)
+		size, err := x.g.grow(x.g.end+int64(len(buf)), math.MaxInt64)
+		x.g.size = size
 		if err == nil {
 			_, err = x.g.file.WriteAt(buf, x.g.end)
 		}

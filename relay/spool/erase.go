@@ -35,15 +35,25 @@ func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
 		done(ErrClosed)
 		return
 	}
+	c := cancelled{done: done}
 	if e := s.index.find(q, id); e != nil {
+		c.in = s.segments[e.segment]
 		s.erase(q, e)
 	}
 	// Whether it was there or not: it may have been erased a moment ago.
-	s.cancelled = append(s.cancelled, done)
+	s.cancelled = append(s.cancelled, c)
 	s.zeroSync = true
 	s.wake.Signal()
 	s.mu.Unlock()
 }
+
+// cancelled is who waits for an erasure to be durable, and where it was; nil: anywhere.
+type cancelled struct {
+	in   *segment
+	done func(error)
+}
+
+var errMayReturn = errors.New("what was erased may not be durable")
 
 // Drop erases all that waits in a queue.
 func (s *Spool) Drop(q QueueID) {
@@ -106,6 +116,7 @@ func (s *Spool) writeZeros() error {
 			g.dirty = true
 			if _, err := g.file.WriteAt(make([]byte, run*saltSize), int64(waiting[0].salt)); err != nil {
 				errs = append(errs, err)
+				g.faults++
 				s.mu.Lock()
 				s.zeros = append(s.zeros, waiting[:run]...)
 				s.zeroSoon()
@@ -129,10 +140,14 @@ func (s *Spool) syncZeros(others ...func() error) error {
 		s.timer.Stop()
 		s.timer = nil
 	}
-	dirty := s.inOrder()
+	all := s.inOrder()
 	s.mu.Unlock()
+	before := map[*segment]int{}
+	for _, g := range all {
+		before[g] = g.faults
+	}
 	err := s.writeZeros()
-	for _, g := range dirty {
+	for _, g := range all {
 		if !g.dirty {
 			continue
 		}
@@ -146,8 +161,17 @@ func (s *Spool) syncZeros(others ...func() error) error {
 		s.zeroSoon()
 		s.mu.Unlock()
 	}
-	for _, done := range waiting {
-		done(err)
+	if len(waiting) == 0 {
+		return err
+	}
+	// A turn between two syncs may have had a fault too, of which err does not tell.
+	faulty := slices.DeleteFunc(all, func(g *segment) bool { return g.faults == before[g] })
+	for _, c := range waiting {
+		if c.in == nil && len(faulty) > 0 || slices.Contains(faulty, c.in) {
+			c.done(errMayReturn)
+		} else {
+			c.done(nil)
+		}
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"kin/internal/disk"
 	"kin/internal/disk/disktest"
 	"kin/internal/slots"
 	"kin/proof/history"
@@ -36,6 +37,8 @@ type world struct {
 	slots   *slots.File
 	spool   *Spool
 	numbers uint64 // reserved; in the product they are in bbolt
+
+	sweeping bool
 
 	mu    sync.Mutex
 	put   []*promised
@@ -78,7 +81,7 @@ func (w *world) open() error {
 	if err != nil {
 		return err
 	}
-	w.spool, err = Open(Config{FS: w.fs, Dir: "data/spool", Key: [32]byte{1}, Slots: w.slots, Epoch: time.Hour, SegmentSize: minSegment,
+	w.spool, err = Open(Config{FS: &amid{w.fs, w.amidSweep}, Dir: "data/spool", Key: [32]byte{1}, Slots: w.slots, Epoch: time.Hour, SegmentSize: minSegment,
 		MaxUnread: maxUnread, UrgentReserve: urgentReserve, Ready: w.ready,
 		Reserve: func(n uint64) (uint64, error) { w.numbers += n; return w.numbers - n + 1, nil }})
 	return err
@@ -191,6 +194,14 @@ func (w *world) takeBack() {
 	if w.r.IntN(2) == 0 {
 		w.handIn(p)
 	}
+	w.cancel(p)
+	w.handIn(p)
+	synctest.Wait()
+	w.follow()
+}
+
+// cancel takes an envelope back.
+func (w *world) cancel(p *promised) {
 	w.mu.Lock()
 	p.must, p.erased, p.taken = false, true, time.Now()
 	w.tell(p.event(history.Cancel))
@@ -204,9 +215,45 @@ func (w *world) takeBack() {
 			w.tell(p.event(history.Gone))
 		}
 	})
-	w.handIn(p)
-	synctest.Wait()
-	w.follow()
+}
+
+// amid is a disk on which others act while a sweep reads what it is going to move.
+type amid struct {
+	disk.FS
+	read func()
+}
+
+type amidFile struct {
+	disk.File
+	read func()
+}
+
+func (a *amid) Open(name string) (disk.File, error) {
+	f, err := a.FS.Open(name)
+	return &amidFile{f, a.read}, err
+}
+
+func (a *amid) Create(name string) (disk.File, error) {
+	f, err := a.FS.Create(name)
+	return &amidFile{f, a.read}, err
+}
+
+func (f *amidFile) ReadAt(b []byte, at int64) (int, error) {
+	f.read()
+	return f.File.ReadAt(b, at)
+}
+
+// amidSweep takes something back, and sometimes waits until that is answered.
+func (w *world) amidSweep() {
+	if !w.sweeping || w.r.IntN(4) > 0 {
+		return
+	}
+	for range 1 + w.r.IntN(3) {
+		w.cancel(w.put[w.r.IntN(len(w.put))])
+	}
+	if w.r.IntN(2) == 0 {
+		synctest.Wait()
+	}
 }
 
 // handInAgain puts whatever had no OK in the life before.
@@ -275,7 +322,9 @@ func (w *world) sweep() error {
 	for _, p := range w.put {
 		p.must = p.must && p.Expiry >= now
 	}
+	w.sweeping = true
 	err := w.spool.Sweep(time.Now())
+	w.sweeping = false
 	w.note("sweep: %v", err)
 	if err != nil {
 		return nil

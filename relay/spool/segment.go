@@ -30,8 +30,9 @@ type segment struct {
 	// Guarded by Spool.writing.
 	id   uint64
 	end  int64 // where the next batch goes
-	size int64 // of the file
 	last uint64
+
+	size int64 // of the file; written under Spool.writing and Spool.mu
 
 	// Guarded by Spool.mu.
 	records int // in this life
@@ -43,6 +44,7 @@ type segment struct {
 	// Guarded by Spool.writing.
 	dirty  bool    // written since its last sync
 	zeroed []place // salts that were overwritten since then
+	faults int     // syncs and overwritings that failed
 }
 
 const segmentSuffix = ".seg"
@@ -116,17 +118,17 @@ func (s *Spool) addSegment(g *segment) *segment {
 }
 
 // grow fills the segment with zeros up to end at least, and up to limit at most if
-// that is enough.
-func (g *segment) grow(end, limit int64) error {
+// that is enough. It returns the file's size.
+func (g *segment) grow(end, limit int64) (size int64, err error) {
 	step := min(max(4*(end-g.end), growLeast), growMost)
-	for g.size < end {
-		to := min(g.size+step, max(limit, end))
-		if _, err := g.file.WriteAt(blank[:to-g.size], g.size); err != nil {
-			return err
+	for size = g.size; size < end; {
+		to := min(size+step, max(limit, end))
+		if _, err := g.file.WriteAt(blank[:to-size], size); err != nil {
+			return size, err
 		}
-		g.size = to
+		size = to
 	}
-	return nil
+	return size, nil
 }
 
 // segmentNames are the segment files in the folder, the oldest first.

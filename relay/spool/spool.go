@@ -117,7 +117,7 @@ type Spool struct {
 	waiting   map[QueueID]int // pending puts of a queue
 	zeros     []place         // salts to be overwritten
 	zeroSync  bool            // the second is over, or somebody waits: overwrite and sync them now
-	cancelled []func(error)   // who waits for that
+	cancelled []cancelled     // who waits for that
 	takenBack takenBack
 	timer     *time.Timer
 	closed    bool

@@ -206,17 +206,29 @@ func (s *Spool) living(g *segment) []living {
 	return all
 }
 
-// replace writes copies of records, and has the old ones erased.
+// replace writes copies of records, and has the old ones erased. Of what is gone by now
+// no copy is made: somebody may have been told that it can't come back. Nobody is told so
+// while writing is held, once there is room, and what goes meanwhile is overwritten first.
 func (s *Spool) replace(old []living, copies []*pending) error {
+	defer func(all []*pending) {
+		for _, p := range all {
+			forget(p.Body)
+		}
+	}(copies)
 	if len(old) == 0 {
 		return nil
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	entries, err := s.append(copies)
-	for _, p := range copies {
-		forget(p.Body)
+	l := layoutOf(copies)
+	_, length := l.bodies()
+	if _, err := s.room(length); err != nil {
+		return err
 	}
+	if old, copies = s.left(old, copies); len(old) == 0 {
+		return nil
+	}
+	entries, err := s.append(copies)
 	if err != nil {
 		return err
 	}
@@ -234,4 +246,16 @@ func (s *Spool) replace(old []living, copies []*pending) error {
 		*e = entries[i]
 	}
 	return nil
+}
+
+// left are those records, and their copies, that are still there.
+func (s *Spool) left(old []living, copies []*pending) (left []living, theirs []*pending) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, a := range old {
+		if e := s.index.at(a.queue, a.seq); e != nil && e.place == a.place {
+			left, theirs = append(left, a), append(theirs, copies[i])
+		}
+	}
+	return left, theirs
 }

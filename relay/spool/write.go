@@ -3,6 +3,7 @@ package spool
 import (
 	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +44,7 @@ func (s *Spool) write() {
 func (s *Spool) sync(g *segment) error {
 	err := g.file.Sync()
 	if err != nil {
+		g.faults++
 		s.mu.Lock()
 		s.zeros = append(s.zeros, g.zeroed...)
 		s.mu.Unlock()
@@ -51,13 +53,20 @@ func (s *Spool) sync(g *segment) error {
 	return err
 }
 
-// commit writes what waits, in as many batches as it takes. writing is held.
+// commit writes what waits, in as many batches as it takes. What comes meanwhile has the
+// next turn, behind those who wait for writing. writing is held.
 func (s *Spool) commit() error {
 	var errs []error
+	s.mu.Lock()
+	left := len(s.pending)
+	s.mu.Unlock()
 	for {
 		s.mu.Lock()
-		batch := s.pending[:batchOf(s.pending, min(maxBatch, int(s.SegmentSize)))]
-		s.pending = s.pending[len(batch):]
+		left = min(left, len(s.pending)) // fewer, if a batch failed
+		n := batchOf(s.pending[:left], min(maxBatch, int(s.SegmentSize)))
+		batch := s.pending[:n:n]
+		s.pending = s.pending[n:]
+		left -= n
 		s.mu.Unlock()
 		if len(batch) == 0 {
 			return errors.Join(errs...)
@@ -85,9 +94,13 @@ func batchOf(ps []*pending, limit int) (n int) {
 }
 
 // answer indexes what was made durable, then tells everybody who waits: first those who
-// get it, so that what is put does not run ahead of what is collected.
+// get it, so that what is put does not run ahead of what is collected. What waits behind
+// something that failed fails with it: it must not overtake.
 func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 	s.mu.Lock()
+	if err != nil {
+		batch = append(batch, s.behind(batch)...)
+	}
 	var ready []QueueID
 	for i, p := range batch {
 		delete(s.byID, pendingKey{p.queue, p.ID})
@@ -111,6 +124,27 @@ func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 	}
 }
 
+// behind takes out of what waits all that has a queue and an urgency of the batch's. mu
+// is held.
+func (s *Spool) behind(batch []*pending) (behind []*pending) {
+	type line struct {
+		queue  QueueID
+		urgent bool
+	}
+	failed := map[line]bool{}
+	for _, p := range batch {
+		failed[line{p.queue, p.Urgent}] = true
+	}
+	s.pending = slices.DeleteFunc(s.pending, func(p *pending) bool {
+		if !failed[line{p.queue, p.Urgent}] {
+			return false
+		}
+		behind = append(behind, p)
+		return true
+	})
+	return behind
+}
+
 // append seals a batch, writes it and syncs it. The keys of its epochs are durable
 // before. After an error the segment is left behind: what a failed sync wrote is
 // not known. None of the keys are left on the stack. writing is held.
@@ -120,7 +154,7 @@ func (s *Spool) append(batch []*pending) (entries []entry, err error) {
 }
 
 func (s *Spool) appendBatch(batch []*pending) ([]entry, error) {
-	l := layout{}
+	l := layoutOf(batch)
 	keys := make([]*epochKey, len(batch))
 	s.mu.Lock()
 	for i, p := range batch {
@@ -130,18 +164,12 @@ func (s *Spool) appendBatch(batch []*pending) ([]entry, error) {
 			return nil, err
 		}
 		keys[i] = k
-		l.epochs = append(l.epochs, p.Expiry)
-		l.classes = append(l.classes, classOf(p.Body))
 	}
 	s.mu.Unlock()
 	bodies, length := l.bodies()
-	g := s.open
-	if g == nil || g.end+int64(length) > s.SegmentSize {
-		var err error
-		if g, err = s.newSegment(); err != nil {
-			return nil, err
-		}
-		s.open = g
+	g, err := s.room(length)
+	if err != nil {
+		return nil, err
 	}
 	l.segment, l.number = g.id, g.last
 	entries, err := s.sealBatch(g, &l, keys, bodies, length, batch)
@@ -149,7 +177,11 @@ func (s *Spool) appendBatch(batch []*pending) ([]entry, error) {
 		s.Log.Error("collected envelopes could not be overwritten and are tried again", "error", zerr)
 	}
 	if err == nil {
-		err = g.grow(g.end+int64(length), s.SegmentSize)
+		var size int64
+		size, err = g.grow(g.end+int64(length), s.SegmentSize)
+		s.mu.Lock()
+		g.size = size
+		s.mu.Unlock()
 	}
 	if err == nil {
 		_, err = g.file.WriteAt(s.buf[:length], g.end)
@@ -172,6 +204,27 @@ func (s *Spool) appendBatch(batch []*pending) ([]entry, error) {
 	g.end += int64(length)
 	g.last++
 	return entries, nil
+}
+
+func layoutOf(batch []*pending) (l layout) {
+	for _, p := range batch {
+		l.epochs = append(l.epochs, p.Expiry)
+		l.classes = append(l.classes, classOf(p.Body))
+	}
+	return l
+}
+
+// room is the segment into which a batch of so many bytes goes, a new one if it does not
+// fit the open one. writing is held.
+func (s *Spool) room(length int) (*segment, error) {
+	if s.open == nil || s.open.end+int64(length) > s.SegmentSize {
+		g, err := s.newSegment()
+		if err != nil {
+			return nil, err
+		}
+		s.open = g
+	}
+	return s.open, nil
 }
 
 // disown erases what a batch that failed may have left on the disk, so that nothing

@@ -1,0 +1,172 @@
+package spool
+
+import (
+	"syscall"
+	"testing"
+)
+
+// cancel takes an envelope back; the channel gets the answer.
+func (s *stand) cancel(q, id byte) <-chan error {
+	told := make(chan error, 1)
+	s.spool.Cancel(QueueID{q}, MessageID{id}, func(err error) { told <- err })
+	return told
+}
+
+// TestACancelHasItsTurnWhilePutsCome: at each sync somebody puts again.
+func TestACancelHasItsTurnWhilePutsCome(t *testing.T) {
+	w := &watched{}
+	s := &stand{t: t, dir: t.TempDir(), fs: w, max: 1000}
+	s.open()
+	defer s.slots.Close()
+	s.mustPut(1, envelope(200))
+	const all = 100
+	batches := 0
+	w.fail = func(op string) error {
+		if op == "sync" && batches < all {
+			batches++
+			s.spool.Put(QueueID{2}, envelope(byte(batches)), func(error) {})
+		}
+		return nil
+	}
+	told := make(chan int, 1)
+	s.spool.writing.Lock()
+	s.spool.Put(QueueID{2}, envelope(0), func(error) {})
+	s.spool.Cancel(QueueID{1}, MessageID{200}, func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		told <- batches
+	})
+	s.spool.writing.Unlock()
+	if n := <-told; n == all {
+		t.Error("it was answered when nobody put any more")
+	}
+	s.spool.Close()
+}
+
+// TestNothingOvertakesABatchThatFails: what was put behind it, for the same queue and as
+// urgent, fails as it does.
+func TestNothingOvertakesABatchThatFails(t *testing.T) {
+	w := &watched{}
+	s := &stand{t: t, dir: t.TempDir(), fs: w, max: 100}
+	s.open()
+	defer s.slots.Close()
+	defer s.spool.Close()
+	s.mustPut(1, envelope(0)) // the first segment is there
+	behind := make(chan [2]error, 3)
+	put := func(i int, q byte, urgent bool, want error) {
+		p := envelope(byte(i))
+		p.Urgent = urgent
+		s.spool.Put(QueueID{q}, p, func(err error) { behind <- [2]error{err, want} })
+	}
+	failed := false
+	w.mu.Lock()
+	w.fail = func(op string) error {
+		if op != "sync" || failed {
+			return nil
+		}
+		failed = true
+		put(2, 1, false, syscall.EIO)
+		put(3, 1, true, nil)
+		put(4, 2, false, nil)
+		return syscall.EIO
+	}
+	w.mu.Unlock()
+	if err := s.put(1, envelope(1)); err != syscall.EIO {
+		t.Fatalf("%v", err)
+	}
+	for range 3 {
+		if got := <-behind; got[0] != got[1] {
+			t.Errorf("%v; want %v", got[0], got[1])
+		}
+	}
+	if n, m := s.spool.Waiting(QueueID{1}), s.spool.Waiting(QueueID{2}); n != 2 || m != 1 {
+		t.Errorf("%d and %d wait; want 2 and 1", n, m)
+	}
+	s.mustPut(1, envelope(2)) // nothing of it is left
+}
+
+// twoSegments has an envelope in each of two, with ids 0 and 1.
+func twoSegments(t *testing.T, w *watched) *stand {
+	s := &stand{t: t, dir: t.TempDir(), fs: w, max: 100}
+	s.open()
+	t.Cleanup(func() { s.spool.Close(); s.slots.Close() })
+	s.mustPut(1, envelope(0))
+	s.spool.writing.Lock()
+	s.spool.open = nil
+	s.spool.writing.Unlock()
+	s.mustPut(1, envelope(1))
+	return s
+}
+
+// TestAFaultInATurnIsTold: between two syncs a turn tries the second one, which fails; the
+// kernel then takes the third try for good.
+func TestAFaultInATurnIsTold(t *testing.T) {
+	w := &watched{}
+	s := twoSegments(t, w)
+	s.spool.writing.Lock()
+	first, second := s.cancel(1, 0), s.cancel(1, 1)
+	turn := false
+	err := s.spool.syncZeros(func() error {
+		if !turn {
+			turn = true
+			w.mu.Lock()
+			w.fail = func(op string) error { w.fail = nil; return syscall.EIO }
+			w.mu.Unlock()
+			s.spool.sync(s.spool.inOrder()[1])
+		}
+		return nil
+	})
+	s.spool.writing.Unlock()
+	if one, two := <-first, <-second; err != nil || one != nil || two != errMayReturn {
+		t.Fatalf("%v; %v, %v; want errMayReturn of the second alone", err, one, two)
+	}
+}
+
+// TestABadSectorFailsItsSegmentAlone: what is taken back elsewhere is gone.
+func TestABadSectorFailsItsSegmentAlone(t *testing.T) {
+	w := &watched{}
+	s := twoSegments(t, w)
+	zeros := 0
+	w.mu.Lock()
+	w.fail = func(op string) error {
+		if op == "zero" {
+			if zeros++; zeros == 1 { // the older one's
+				return syscall.EIO
+			}
+		}
+		return nil
+	}
+	w.mu.Unlock()
+	s.spool.writing.Lock()
+	first, second := s.cancel(1, 0), s.cancel(1, 1)
+	s.spool.writing.Unlock()
+	if one, two := <-first, <-second; one != errMayReturn || two != nil {
+		t.Fatalf("%v, %v; want errMayReturn of the first alone", one, two)
+	}
+	if err := <-s.cancel(1, 0); err != nil {
+		t.Fatalf("the next time: %v", err)
+	}
+}
+
+// TestStatsWhilePuttingIsNoRace: for the race detector.
+func TestStatsWhilePuttingIsNoRace(t *testing.T) {
+	s := newStand(t)
+	done := make(chan int64)
+	go func() {
+		var bytes int64
+		for range 2000 {
+			bytes = max(bytes, s.spool.Stats().Bytes)
+		}
+		done <- bytes
+	}()
+	for i := range byte(100) {
+		s.mustPut(1, envelope(i))
+	}
+	<-done
+	if st := s.spool.Stats(); st.Messages != 100 || st.Bytes < 100*boundary {
+		t.Errorf("%+v", st)
+	}
+}
