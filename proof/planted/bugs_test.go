@@ -127,13 +127,13 @@ func newWork(`}, {"client/work.go", `
 			}
 `}}},
 	{"CANCEL before fsync", "spool", "back", []edit{{"relay/spool/erase.go", `
-	s.cancelled = append(s.cancelled, c)
+	s.cancelled = append(s.cancelled, done)
 	s.zeroSync = true
 	s.wake.Signal()
 	s.mu.Unlock()
 `, `
 	s.mu.Unlock()
-	c.done(nil)
+	done(nil)
 `}}},
 }
 

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"syscall"
 	"testing"
 )
@@ -120,33 +121,10 @@ func TestAFaultInATurnIsTold(t *testing.T) {
 		return nil
 	})
 	s.spool.writing.Unlock()
-	if one, two := <-first, <-second; err != nil || one != nil || two != errMayReturn {
-		t.Fatalf("%v; %v, %v; want errMayReturn of the second alone", err, one, two)
+	if one, two := <-first, <-second; err != nil || one != errMayReturn || two != errMayReturn {
+		t.Fatalf("%v; %v, %v; want errMayReturn of both", err, one, two)
 	}
-}
-
-// TestABadSectorFailsItsSegmentAlone: what is taken back elsewhere is gone.
-func TestABadSectorFailsItsSegmentAlone(t *testing.T) {
-	w := &watched{}
-	s := twoSegments(t, w)
-	zeros := 0
-	w.mu.Lock()
-	w.fail = func(op string) error {
-		if op == "zero" {
-			if zeros++; zeros == 1 { // the older one's
-				return syscall.EIO
-			}
-		}
-		return nil
-	}
-	w.mu.Unlock()
-	s.spool.writing.Lock()
-	first, second := s.cancel(1, 0), s.cancel(1, 1)
-	s.spool.writing.Unlock()
-	if one, two := <-first, <-second; one != errMayReturn || two != nil {
-		t.Fatalf("%v, %v; want errMayReturn of the first alone", one, two)
-	}
-	if err := <-s.cancel(1, 0); err != nil {
+	if err := errors.Join(<-s.cancel(1, 0), <-s.cancel(1, 1)); err != nil {
 		t.Fatalf("the next time: %v", err)
 	}
 }

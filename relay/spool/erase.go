@@ -35,22 +35,14 @@ func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
 		done(ErrClosed)
 		return
 	}
-	c := cancelled{done: done}
 	if e := s.index.find(q, id); e != nil {
-		c.in = s.segments[e.segment]
 		s.erase(q, e)
 	}
 	// Whether it was there or not: it may have been erased a moment ago.
-	s.cancelled = append(s.cancelled, c)
+	s.cancelled = append(s.cancelled, done)
 	s.zeroSync = true
 	s.wake.Signal()
 	s.mu.Unlock()
-}
-
-// cancelled is who waits for an erasure to be durable, and where it was; nil: anywhere.
-type cancelled struct {
-	in   *segment
-	done func(error)
 }
 
 var errMayReturn = errors.New("what was erased may not be durable")
@@ -116,7 +108,7 @@ func (s *Spool) writeZeros() error {
 			g.dirty = true
 			if _, err := g.file.WriteAt(make([]byte, run*saltSize), int64(waiting[0].salt)); err != nil {
 				errs = append(errs, err)
-				g.faults++
+				s.faults++
 				s.mu.Lock()
 				s.zeros = append(s.zeros, waiting[:run]...)
 				s.zeroSoon()
@@ -140,14 +132,11 @@ func (s *Spool) syncZeros(others ...func() error) error {
 		s.timer.Stop()
 		s.timer = nil
 	}
-	all := s.inOrder()
+	dirty := s.inOrder()
 	s.mu.Unlock()
-	before := map[*segment]int{}
-	for _, g := range all {
-		before[g] = g.faults
-	}
+	before := s.faults
 	err := s.writeZeros()
-	for _, g := range all {
+	for _, g := range dirty {
 		if !g.dirty {
 			continue
 		}
@@ -161,17 +150,12 @@ func (s *Spool) syncZeros(others ...func() error) error {
 		s.zeroSoon()
 		s.mu.Unlock()
 	}
-	if len(waiting) == 0 {
-		return err
+	var told error
+	if s.faults != before { // any: a copy may be elsewhere, and a turn's fault is not in err
+		told = errMayReturn
 	}
-	// A turn between two syncs may have had a fault too, of which err does not tell.
-	faulty := slices.DeleteFunc(all, func(g *segment) bool { return g.faults == before[g] })
-	for _, c := range waiting {
-		if c.in == nil && len(faulty) > 0 || slices.Contains(faulty, c.in) {
-			c.done(errMayReturn)
-		} else {
-			c.done(nil)
-		}
+	for _, done := range waiting {
+		done(told)
 	}
 	return err
 }

@@ -44,7 +44,6 @@ type segment struct {
 	// Guarded by Spool.writing.
 	dirty  bool    // written since its last sync
 	zeroed []place // salts that were overwritten since then
-	faults int     // syncs and overwritings that failed
 }
 
 const segmentSuffix = ".seg"

@@ -105,6 +105,7 @@ type Spool struct {
 	open    *segment // the segment that is written; nil before the first batch
 	spare   *segment // one that is used again
 	buf     []byte
+	faults  int // syncs, and overwritings of salts, that failed
 
 	mu        sync.Mutex // guards what follows
 	wake      *sync.Cond
@@ -117,7 +118,7 @@ type Spool struct {
 	waiting   map[QueueID]int // pending puts of a queue
 	zeros     []place         // salts to be overwritten
 	zeroSync  bool            // the second is over, or somebody waits: overwrite and sync them now
-	cancelled []cancelled     // who waits for that
+	cancelled []func(error)   // who waits for that
 	takenBack takenBack
 	timer     *time.Timer
 	closed    bool

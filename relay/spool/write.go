@@ -44,7 +44,7 @@ func (s *Spool) write() {
 func (s *Spool) sync(g *segment) error {
 	err := g.file.Sync()
 	if err != nil {
-		g.faults++
+		s.faults++
 		s.mu.Lock()
 		s.zeros = append(s.zeros, g.zeroed...)
 		s.mu.Unlock()
