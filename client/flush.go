@@ -87,7 +87,7 @@ func (v *visit) due() ([]*outgoing, error) {
 	})
 	registering := map[id]bool{}
 	out = slices.DeleteFunc(out, func(g *outgoing) bool {
-		if first, ok := held[place{g.Session, g.Urgent}]; ok && g.Seq > first && !g.Cancel && !g.Control {
+		if first, ok := held[place{g.Session, g.Urgent}]; ok && g.Seq > first && !g.Cancel {
 			return true
 		}
 		again := registering[g.Session]
@@ -271,6 +271,9 @@ func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protoco
 	}
 	if s := c.findSession(o.Session); s != nil && !g.first && refusal.Code == protocol.CodeUnknownQueue {
 		s.Out.Registered = false // the relay may have forgotten the sender's key; the claim gives it again
+	}
+	if o.Cancel && !g.Cancel { // meanwhile: that does not wait
+		return nil
 	}
 	o.Code, o.Reason = refusal.Code, refusal.Error()
 	o.Retry = w.now.Add(max(refusal.Wait, time.Second))

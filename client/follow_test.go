@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -172,4 +173,47 @@ func TestReportsCountEvents(t *testing.T) {
 	if want := []Event{{"K", EventTried, 3}, {"L", EventTried, 6}}; !slices.Equal(total.Events, want) {
 		t.Errorf("%v, want %v", total.Events, want)
 	}
+}
+
+// TestAFollowerIsNotRefusedForGood: it has more to say than the other's queue takes. They
+// come, take all, answer, and go on taking: receipts fall due in between. Everything comes
+// within minutes.
+func TestAFollowerIsNotRefusedForGood(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		if _, err := g.SetChecked("K"); err != nil {
+			t.Fatal(err)
+		}
+		const many = 112 + 30
+		for i := range many {
+			if _, err := g.Send(t.Context(), "K", fmt.Sprint(i), SendOptions{QueueOnly: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := w.follow(g)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		got := w.take(k)
+		for i := range 20 {
+			if _, err := k.Send(t.Context(), "G", fmt.Sprint(i), SendOptions{Wait: time.Second}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		for range 30 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			got = append(got, w.take(k)...)
+		}
+		f.stop()
+		<-f.ended
+		for i, text := range got {
+			if text != fmt.Sprint(i) {
+				t.Fatalf("%q is the %dth", text, i)
+			}
+		}
+		if len(got) != many {
+			t.Errorf("%d of %d came", len(got), many)
+		}
+	})
 }

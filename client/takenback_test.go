@@ -390,3 +390,36 @@ func TestWhatHadNoAnswerIsTakenBack(t *testing.T) {
 		s.receive(k)
 	})
 }
+
+// TestACancelDoesNotWaitForItsPut: the text is taken back while the relay asks to wait with it.
+// It may have it from before.
+func TestACancelDoesNotWaitForItsPut(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		sent, err := g.p.Send(s.t.Context(), "K", "one", SendOptions{QueueOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		puts, cancels := 0, 0
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			switch cmd := cmd.(type) {
+			case *protocol.Put:
+				puts++
+				if err := g.p.update(nil, func(w *work) error { return w.cancel(sent.ID) }); err != nil {
+					t.Error(err)
+				}
+				return &protocol.Error{Corr: cmd.Corr.Number(), Code: protocol.CodeRelayFull, Wait: 600}
+			case *protocol.Cancel:
+				cancels++
+			}
+			return nil
+		})
+		for range 2 {
+			if _, err := g.p.Sync(s.t.Context(), 0); err != nil && !s.allowed(err) {
+				t.Fatal(err)
+			}
+		}
+		if puts != 1 || cancels != 1 {
+			t.Errorf("%d PUTs and %d CANCELs; want one of each", puts, cancels)
+		}
+	})
+}

@@ -194,15 +194,22 @@ func (s *session) stored(at place, id protocol.MessageID, n protocol.Corr, err e
 func (s *session) cancel(c *protocol.Cancel) {
 	st := s.relay.store
 	q, ok := st.find(st.senders, c.Sender)
-	if !s.allowed(ok, q.SenderKey, c.Proof, c.Corr, c) {
+	n, first := c.Corr, ok && q.SenderKey == nil // its FIRST may be on its way
+	switch {
+	case first && !s.paced():
+		s.refuse(n, protocol.CodeSlowDown, paceWait)
+		return
+	case !first && !s.allowed(ok, q.SenderKey, c.Proof, n, c):
 		return
 	}
-	n := c.Corr
 	s.relay.spool.Cancel(q.spoolID(), spool.MessageID(c.Message), func(err error) {
-		if err != nil {
+		switch {
+		case err != nil:
 			s.failed(n, err)
-			return
+		case first:
+			s.refuse(n, protocol.CodeUnknownQueue, 0)
+		default:
+			s.ok(n)
 		}
-		s.ok(n)
 	})
 }

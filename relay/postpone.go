@@ -11,6 +11,7 @@ import (
 const (
 	maxPostponed = 128             // places of a connection
 	comesAgain   = 5 * time.Second // for what was sent before its sender heard, and is read after the time
+	stillComes   = deadAfter       // but no later than so long after it
 )
 
 // place is where a sender's order is kept: a queue, and urgent texts in it apart.
@@ -27,18 +28,16 @@ func placeOf(q *queue, flags uint8) place {
 type postponed struct {
 	code    protocol.Code
 	until   time.Time
-	refused [16]uint32 // beginnings of the ids that were refused last, as many as a client sends ahead
-	n       int
+	refused []uint32 // beginnings of the ids that were refused first, 16 at most
 }
 
 func (p *postponed) refuse(id protocol.MessageID) {
-	p.refused[p.n%len(p.refused)] = short(id)
-	p.n++
+	if len(p.refused) < 16 {
+		p.refused = append(p.refused, short(id))
+	}
 }
 
-func (p *postponed) has(id protocol.MessageID) bool {
-	return slices.Contains(p.refused[:min(p.n, len(p.refused))], short(id))
-}
+func (p *postponed) has(id protocol.MessageID) bool { return slices.Contains(p.refused, short(id)) }
 
 func short(id protocol.MessageID) uint32 { return binary.BigEndian.Uint32(id[:]) }
 
@@ -75,7 +74,8 @@ func (s *session) postpone(at place, id protocol.MessageID, n protocol.Corr, cod
 
 // waits refuses an envelope whose place is postponed; it tells whether it is. It is no
 // more when the time is over and something that was refused comes again: all that was
-// sent before its sender heard has come by then.
+// sent before its sender heard has come by then. If nothing of it does, having been taken
+// back or put elsewhere, that is over too in the end.
 func (s *session) waits(at place, id protocol.MessageID, n protocol.Corr) bool {
 	s.mu.Lock()
 	p := s.later[at]
@@ -84,7 +84,7 @@ func (s *session) waits(at place, id protocol.MessageID, n protocol.Corr) bool {
 		return false
 	}
 	left := time.Until(p.until)
-	if left <= 0 && p.has(id) {
+	if left <= -stillComes || left <= 0 && p.has(id) {
 		delete(s.later, at)
 		s.mu.Unlock()
 		return false

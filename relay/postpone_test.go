@@ -60,7 +60,7 @@ func TestWhatIsPostponedComesInItsTime(t *testing.T) {
 			{0, at, 3, true}, {0, place{at.receiver, true}, 3, false}, {0, other, 3, false},
 			{30*time.Second - 1, at, 1, true}, // too soon
 			{1, at, 4, true},                  // sent before, and slow
-			{time.Hour, at, 5, true},
+			{stillComes - 1, at, 5, true},
 			{0, at, 1, false}, // again
 			{0, at, 6, false},
 		} {
@@ -73,6 +73,48 @@ func TestWhatIsPostponedComesInItsTime(t *testing.T) {
 			t.Errorf("%d places are kept", len(s.later))
 		}
 	})
+}
+
+// TestNobodyIsPostponedForGood: seventeen were refused, of which the first comes again
+// first; nothing that was refused comes again; and what was refused first was taken back.
+func TestNobodyIsPostponedForGood(t *testing.T) {
+	for name, c := range map[string]struct {
+		again int
+		after time.Duration
+		waits bool
+	}{
+		"the first of seventeen": {1, time.Minute, false},
+		"the second":             {2, time.Minute, false},
+		"a new one, at once":     {99, time.Minute, true},
+		"a new one, at last":     {99, time.Minute + stillComes, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := waiting()
+			at := place{receiver: hash{1}}
+			s.postpone(at, protocol.MessageID{1}, protocol.Corr{}, protocol.CodeQueueFull, time.Minute)
+			for id := byte(2); id <= 17; id++ {
+				s.waits(at, protocol.MessageID{id}, protocol.Corr{})
+			}
+			time.Sleep(c.after)
+			if s.waits(at, protocol.MessageID{byte(c.again)}, protocol.Corr{}) != c.waits {
+				t.Errorf("%s: it waits: %v", name, !c.waits)
+			}
+		})
+	}
+}
+
+// TestAFirstBehindItsCancelIsNotStored: the CANCEL was faster; the key that it would have
+// been proved with came with the FIRST.
+func TestAFirstBehindItsCancelIsNotStored(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	b := s.queue(p, false)
+	s.want(p.code(p.cancelCmd(b, 1)), protocol.CodeUnknownQueue)
+	s.want(p.code(p.firstCmd(b, b.skey, 1, sealed(1))), protocol.CodeOK)
+	s.want(p.code(p.putCmd(b, 2, sealed(2))), protocol.CodeOK)
+	if n := s.relay.Status().Envelopes; n != 1 {
+		t.Fatalf("%d envelopes are there, want the second alone", n)
+	}
 }
 
 // TestPostponedPlacesAreBounded: those whose time is over go first; who has more is hung
