@@ -109,7 +109,7 @@ func newWork(`}, {"client/work.go", `
 	"slices"
 	"sync"
 `}}},
-	{"torn tail", "spool", "lost", []edit{{"relay/spool/recover.go", `
+	{"torn tail", "spool, long", "lost", []edit{{"relay/spool/recover.go", `
 		body, err := r.read(&e.entry)
 		if err != nil {
 `, `

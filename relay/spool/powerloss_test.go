@@ -447,7 +447,7 @@ func (w *world) live(seed uint64) (lives int, err error) {
 			w.fs.StopAt(at)
 		}
 		if w.open() == nil {
-			if err := w.begin(w.r.IntN(3) > 0); err != nil {
+			if err := w.begin(w.r.IntN(3) == 0); err != nil {
 				return lives, err
 			}
 			for range 1 + w.r.IntN(12) {
