@@ -6,6 +6,15 @@ import (
 	"testing"
 )
 
+// watchedStand is a stand whose disk is watched.
+func watchedStand(t *testing.T, max int) (*stand, *watched) {
+	w := &watched{}
+	s := &stand{t: t, dir: t.TempDir(), fs: w, max: max}
+	s.open()
+	t.Cleanup(func() { s.spool.Close(); s.slots.Close() })
+	return s, w
+}
+
 // cancel takes an envelope back; the channel gets the answer.
 func (s *stand) cancel(q, id byte) <-chan error {
 	told := make(chan error, 1)
@@ -15,10 +24,7 @@ func (s *stand) cancel(q, id byte) <-chan error {
 
 // TestACancelHasItsTurnWhilePutsCome: at each sync somebody puts again.
 func TestACancelHasItsTurnWhilePutsCome(t *testing.T) {
-	w := &watched{}
-	s := &stand{t: t, dir: t.TempDir(), fs: w, max: 1000}
-	s.open()
-	defer s.slots.Close()
+	s, w := watchedStand(t, 1000)
 	s.mustPut(1, envelope(200))
 	const all = 100
 	batches := 0
@@ -44,17 +50,12 @@ func TestACancelHasItsTurnWhilePutsCome(t *testing.T) {
 	if n := <-told; n == all {
 		t.Error("it was answered when nobody put any more")
 	}
-	s.spool.Close()
 }
 
 // TestNothingOvertakesABatchThatFails: what was put behind it, for the same queue and as
 // urgent, fails as it does.
 func TestNothingOvertakesABatchThatFails(t *testing.T) {
-	w := &watched{}
-	s := &stand{t: t, dir: t.TempDir(), fs: w, max: 100}
-	s.open()
-	defer s.slots.Close()
-	defer s.spool.Close()
+	s, w := watchedStand(t, 100)
 	s.mustPut(1, envelope(0)) // the first segment is there
 	behind := make(chan [2]error, 3)
 	put := func(i int, q byte, urgent bool, want error) {
@@ -89,24 +90,16 @@ func TestNothingOvertakesABatchThatFails(t *testing.T) {
 	s.mustPut(1, envelope(2)) // nothing of it is left
 }
 
-// twoSegments has an envelope in each of two, with ids 0 and 1.
-func twoSegments(t *testing.T, w *watched) *stand {
-	s := &stand{t: t, dir: t.TempDir(), fs: w, max: 100}
-	s.open()
-	t.Cleanup(func() { s.spool.Close(); s.slots.Close() })
-	s.mustPut(1, envelope(0))
-	s.spool.writing.Lock()
-	s.spool.open = nil
-	s.spool.writing.Unlock()
-	s.mustPut(1, envelope(1))
-	return s
-}
-
 // TestAFaultInATurnIsTold: between two syncs a turn tries the second one, which fails; the
 // kernel then takes the third try for good.
 func TestAFaultInATurnIsTold(t *testing.T) {
-	w := &watched{}
-	s := twoSegments(t, w)
+	s, w := watchedStand(t, 100)
+	for id := range byte(2) { // each in a segment of its own
+		s.mustPut(1, envelope(id))
+		s.spool.writing.Lock()
+		s.spool.open = nil
+		s.spool.writing.Unlock()
+	}
 	s.spool.writing.Lock()
 	first, second := s.cancel(1, 0), s.cancel(1, 1)
 	turn := false
