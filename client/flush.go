@@ -79,6 +79,7 @@ func (v *visit) due() ([]*outgoing, error) {
 		})
 		return err
 	})
+	inOrderMade(out)
 	slices.SortFunc(out, func(a, b *outgoing) int {
 		if a.Cancel && b.Cancel { // from a session's end: before what is there nothing is to be missing
 			return cmp.Or(bytes.Compare(a.Session[:], b.Session[:]), cmp.Compare(b.Seq, a.Seq))
@@ -97,15 +98,36 @@ func (v *visit) due() ([]*outgoing, error) {
 	return out, err
 }
 
+// inOrderMade has nothing be made before what was sealed before it in its session: the
+// clock may have been set back between.
+func inOrderMade(ops []*outgoing) {
+	slices.SortFunc(ops, func(a, b *outgoing) int {
+		return cmp.Or(bytes.Compare(a.Session[:], b.Session[:]), cmp.Compare(a.Seq, b.Seq))
+	})
+	for i := 1; i < len(ops); i++ {
+		if a, b := ops[i-1], ops[i]; a.Session == b.Session && b.Made.Before(a.Made) {
+			b.Made = a.Made
+		}
+	}
+}
+
 // place is where an order is kept: urgent texts may overtake others.
 type place struct {
 	session id
 	urgent  bool
 }
 
-// waits tells whether a text waits because the relay asked for it, and among which.
+// waits tells whether a text waits because the relay asked for it, or does not know its
+// queue, and among which.
 func (o *op) waits(now time.Time) (place, bool) {
-	return place{o.Session, o.Urgent}, now.Before(o.Retry) && now.Before(o.Deadline) && o.Code.Temporary() && !o.Cancel && !o.Control
+	holds := o.Code.Temporary() || o.Code == protocol.CodeUnknownQueue
+	return place{o.Session, o.Urgent}, o.early(now) && now.Before(o.Deadline) && holds && !o.Cancel && !o.Control
+}
+
+// early tells whether it is not yet time to try again. A clock that was ahead makes
+// nobody wait for longer than a relay may ask.
+func (o *op) early(now time.Time) bool {
+	return now.Before(o.Retry) && !o.Retry.After(now.Add(maxWait))
 }
 
 // group is what goes out first, second, and so on.
@@ -126,7 +148,7 @@ func (o *op) group() int {
 // memory alone.
 func (v *visit) wants(o *op, now time.Time) bool {
 	switch {
-	case now.Before(o.Retry), v.putAt[o.ID]:
+	case o.early(now), v.putAt[o.ID]:
 		return false
 	case o.Cancel:
 		return true

@@ -3,9 +3,11 @@ package client
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +194,113 @@ func TestAStalledRelayHoldsUpNoOther(t *testing.T) {
 		w.next.tap = nil
 		if got := w.take(g); len(got) != 1 {
 			t.Errorf("%q", got)
+		}
+	})
+}
+
+// A clock that was ahead, and is set right between two texts, turns nothing round.
+func TestAClockThatIsSetBackTurnsNothingRound(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		for _, text := range []string{"one", "two"} {
+			if _, err := g.Send(t.Context(), "K", text, SendOptions{QueueOnly: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		changeTexts(t, g, func(o *op) { o.Made = o.Made.Add(5 * time.Minute) })
+		w.say(g, "K", "three")
+		w.want(w.take(k), "one", "two", "three")
+	})
+}
+
+// Nor does it make a text wait for longer than a relay may ask.
+func TestAClockThatIsSetBackDelaysNothing(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.Put); ok {
+				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeRelayFull, Wait: 60}
+			}
+			return nil
+		})
+		s.send(g, "K", "one")
+		changeTexts(t, g.p, func(o *op) { o.Retry = o.Retry.Add(24 * time.Hour) })
+		puts := counts[*protocol.Put](s)
+		if _, err := g.p.Sync(s.t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if *puts != 1 {
+			t.Errorf("%d puts", *puts)
+		}
+		s.receive(k)
+		if !k.texts["one"] {
+			t.Error("it did not come")
+		}
+	})
+}
+
+// changeTexts changes what is to be sent.
+func changeTexts(t *testing.T, p *Profile, f func(*op)) {
+	t.Helper()
+	err := p.update(nil, func(w *work) error {
+		var texts []*op
+		err := eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+			if o.Message != nil {
+				texts = append(texts, o)
+			}
+			return nil
+		})
+		for _, o := range texts {
+			f(o)
+			err = errors.Join(err, w.put(tableOutbox, o.ID[:], o))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A relay that has lost a sender's key refuses a whole window: what follows does not
+// bring the key first.
+func TestAForgottenKeyTurnsNothingRound(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		var puts int
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			c, ok := cmd.(*protocol.Put)
+			if ok {
+				puts++
+			}
+			if ok && puts <= putWindow {
+				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeUnknownQueue}
+			}
+			return nil
+		})
+		var want, got []string
+		for i := range 2 * putWindow {
+			text := fmt.Sprint("text ", i)
+			sent, err := g.p.Send(s.t.Context(), "K", text, SendOptions{QueueOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.said[text] = &saying{id: sent.ID, from: g.name, to: k.name, until: time.Now().Add(DefaultUntil)}
+			want = append(want, text)
+		}
+		for len(got) < len(want) && puts < 4*len(want) {
+			if _, err := g.p.Sync(s.t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := k.p.Receive(s.t.Context(), ReceiveOptions{}, func(ms []Message) error {
+				for _, m := range ms {
+					got = append(got, m.Text)
+				}
+				return s.show(k, ms)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("shown: %q", got)
 		}
 	})
 }

@@ -247,7 +247,7 @@ func (w *work) cancel(u uuid.UUID) error {
 			return err
 		}
 	}
-	r.State, r.Changed = StateCancelled, w.now
+	r.State, r.Changed, r.Reason = StateCancelled, w.now, ""
 	r.settle(w.now)
 	return w.putRow(c, r)
 }

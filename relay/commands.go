@@ -123,6 +123,7 @@ func (s *session) del(c *protocol.Del) {
 // mayStore checks order, pace and room before anything is changed.
 func (s *session) mayStore(q *queue, n protocol.Corr, id protocol.MessageID, flags uint8) bool {
 	at := placeOf(q, flags)
+	s.told = s.relay.spool.Told() // before
 	if s.waits(at, id, n) {
 		return false
 	}
@@ -159,7 +160,7 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 	copy(body[:], envelope)
 	at := placeOf(q, flags)
 	p := spool.Put{ID: spool.MessageID(id), Urgent: at.urgent, Body: body[:],
-		Expiry: spool.EpochOf(time.Now(), r.cfg.Epoch) + uint32(protocol.TTLClasses[class])}
+		Expiry: spool.EpochOf(time.Now(), r.cfg.Epoch) + uint32(protocol.TTLClasses[class]), Told: s.told}
 	s.useful = true
 	r.spool.Put(q.spoolID(), p, func(err error) {
 		clear(p.Body)
@@ -186,7 +187,9 @@ func (s *session) stored(at place, id protocol.MessageID, n protocol.Corr, err e
 	case errors.Is(err, spool.ErrExpiry):
 		s.refuse(n, protocol.CodeTTL, 0)
 	default:
-		s.relay.cfg.Log.Error("an envelope could not be stored", "error", err)
+		if !errors.Is(err, spool.ErrBehind) { // which is told already
+			s.relay.cfg.Log.Error("an envelope could not be stored", "error", err)
+		}
 		s.postpone(at, id, n, protocol.CodeInternal, failedWait)
 	}
 }

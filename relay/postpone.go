@@ -2,16 +2,16 @@ package relay
 
 import (
 	"encoding/binary"
-	"slices"
+	"maps"
 	"time"
 
 	"kin/protocol"
 )
 
 const (
-	maxPostponed = 128             // places of a connection
+	maxPostponed = 32              // places of a connection that are told apart
+	underWay     = 16              // PUTs and FIRSTs that a client may have without an answer
 	comesAgain   = 5 * time.Second // for what was sent before its sender heard, and is read after the time
-	stillComes   = deadAfter       // but no later than so long after it
 )
 
 // place is where a sender's order is kept: a queue, and urgent texts in it apart.
@@ -24,22 +24,95 @@ func placeOf(q *queue, flags uint8) place {
 	return place{q.Receiver, flags&protocol.FlagUrgent != 0}
 }
 
-// postponed is what was said of a place.
+// postponed is what a connection's PUTs and FIRSTs were refused for a while. It is there
+// from the first refusal on.
 type postponed struct {
-	code    protocol.Code
-	until   time.Time
-	refused []uint32 // beginnings of the ids that were refused first, 16 at most
+	read   uint64 // PUTs and FIRSTs, since
+	places map[place]hold
+	others hold // of all places at once, when there are more
+
+	refused  [2 * underWay]refused // the last, round and round: those under way when a hold begins, and those read until it is known
+	refusals int
 }
 
-func (p *postponed) refuse(id protocol.MessageID) {
-	if len(p.refused) < 16 {
-		p.refused = append(p.refused, short(id))
-	}
+// hold is what was said of a place: it is refused all until the time is over and its
+// sender has heard.
+type hold struct {
+	code  protocol.Code
+	until time.Time
+	from  uint64 // what had been read when it began
 }
 
-func (p *postponed) has(id protocol.MessageID) bool { return slices.Contains(p.refused, short(id)) }
+type refused struct {
+	id   uint32 // its beginning
+	read uint64 // by then
+}
 
 func short(id protocol.MessageID) uint32 { return binary.BigEndian.Uint32(id[:]) }
+
+func (p *postponed) refuse(id protocol.MessageID) {
+	p.refused[p.refusals%len(p.refused)] = refused{short(id), p.read}
+	p.refusals++
+}
+
+// heard tells whether who sends an envelope, the last that was read, knew that a hold had
+// begun: it was refused since, or too many others were read since.
+func (p *postponed) heard(h hold, id protocol.MessageID) bool {
+	if p.read >= h.from+underWay {
+		return true
+	}
+	for _, r := range p.refused[:min(p.refusals, len(p.refused))] {
+		if r.id == short(id) && r.read >= h.from {
+			return true
+		}
+	}
+	return false
+}
+
+// add begins a hold, or makes one longer.
+func (p *postponed) add(at place, code protocol.Code, now, until time.Time) {
+	h, ok := p.places[at]
+	if !ok {
+		h.from = p.read
+	}
+	if until.After(h.until) {
+		h.code, h.until = code, until
+	}
+	if !ok && len(p.places) >= maxPostponed {
+		maps.DeleteFunc(p.places, func(_ place, h hold) bool { return !now.Before(h.until) && p.read >= h.from+underWay })
+	}
+	if ok || len(p.places) < maxPostponed {
+		p.places[at] = h
+		return
+	}
+	if code != protocol.CodeRelayFull { // others need not wait so long
+		h.until = now.Add(comesAgain)
+	}
+	p.others = h
+}
+
+// waits tells for how long an envelope, the last that was read, has to wait.
+func (p *postponed) waits(at place, id protocol.MessageID, now time.Time) (code protocol.Code, wait time.Duration) {
+	h, ok := p.places[at]
+	if !ok {
+		h = p.others
+	}
+	left, heard := h.until.Sub(now), p.heard(h, id)
+	switch {
+	case h.code == protocol.CodeOK: // there is none
+		return 0, 0
+	case heard && !ok:
+		p.others = hold{}
+		return 0, 0
+	case heard && left <= 0:
+		delete(p.places, at)
+		return 0, 0
+	case left <= 0:
+		left = comesAgain
+	}
+	p.refuse(id)
+	return h.code, left
+}
 
 // postpone refuses an envelope for a while, and with it all that follows for the same
 // place on this connection: its sender had sent that too before the refusal came, and it
@@ -47,54 +120,27 @@ func short(id protocol.MessageID) uint32 { return binary.BigEndian.Uint32(id[:])
 func (s *session) postpone(at place, id protocol.MessageID, n protocol.Corr, code protocol.Code, wait time.Duration) {
 	now := time.Now()
 	s.mu.Lock()
-	p := s.later[at]
-	if p == nil {
-		for other, p := range s.later {
-			if len(s.later) >= maxPostponed && !now.Before(p.until) {
-				delete(s.later, other)
-			}
-		}
-		if s.later == nil {
-			s.later = map[place]*postponed{}
-		}
-		p = &postponed{}
-		s.later[at] = p
+	if s.later == nil {
+		s.later = &postponed{places: map[place]hold{}}
 	}
-	if until := now.Add(wait); until.After(p.until) {
-		p.code, p.until = code, until
-	}
-	p.refuse(id)
-	many := len(s.later) > maxPostponed
+	s.later.add(at, code, now, now.Add(wait))
+	s.later.refuse(id)
 	s.mu.Unlock()
 	s.refuse(n, code, wait)
-	if many { // who begins anew overtakes nothing
-		s.hangUp()
-	}
 }
 
-// waits refuses an envelope whose place is postponed; it tells whether it is. It is no
-// more when the time is over and something that was refused comes again: all that was
-// sent before its sender heard has come by then. If nothing of it does, having been taken
-// back or put elsewhere, that is over too in the end.
+// waits refuses an envelope whose place is postponed; it tells whether it is.
 func (s *session) waits(at place, id protocol.MessageID, n protocol.Corr) bool {
 	s.mu.Lock()
-	p := s.later[at]
-	if p == nil {
+	if s.later == nil {
 		s.mu.Unlock()
 		return false
 	}
-	left := time.Until(p.until)
-	if left <= -stillComes || left <= 0 && p.has(id) {
-		delete(s.later, at)
-		s.mu.Unlock()
-		return false
-	}
-	p.refuse(id)
-	code := p.code
+	s.later.read++
+	code, wait := s.later.waits(at, id, time.Now())
 	s.mu.Unlock()
-	if left <= 0 {
-		left = comesAgain
+	if code != protocol.CodeOK {
+		s.refuse(n, code, wait)
 	}
-	s.refuse(n, code, left)
-	return true
+	return code != protocol.CodeOK
 }

@@ -42,15 +42,35 @@ func TestNothingOvertakesWhatIsPostponed(t *testing.T) {
 // waiting is a session that nobody hears.
 func waiting() *session { return &session{closed: true} }
 
+// postponing plays a connection's envelopes by an id's first byte.
+type postponing struct {
+	*testing.T
+	s *session
+}
+
+func (p postponing) postpone(at place, id byte, code protocol.Code, wait time.Duration) {
+	p.s.postpone(at, protocol.MessageID{id}, protocol.Corr{}, code, wait)
+}
+
+func (p postponing) want(at place, id byte, waits bool) {
+	p.Helper()
+	if got := p.s.waits(at, protocol.MessageID{id}, protocol.Corr{}); got != waits {
+		p.Errorf("%d at %v waits: %v", id, at, got)
+	}
+}
+
+func inPostponing(t *testing.T, f func(p postponing)) {
+	synctest.Test(t, func(t *testing.T) { f(postponing{t, waiting()}) })
+}
+
 // TestWhatIsPostponedComesInItsTime: until then all that follows is refused as the first
-// was, with the time that is left; and then, until something comes again, what its sender
-// had sent before.
+// was; and then, until something comes again, what its sender had sent before, however
+// late it is read.
 func TestWhatIsPostponedComesInItsTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := waiting()
+	inPostponing(t, func(p postponing) {
 		at, other := place{receiver: hash{1}}, place{receiver: hash{2}}
-		s.postpone(at, protocol.MessageID{1}, protocol.Corr{}, protocol.CodeSlowDown, 30*time.Second)
-		s.postpone(at, protocol.MessageID{2}, protocol.Corr{}, protocol.CodeInternal, 10*time.Second) // which was under way
+		p.postpone(at, 1, protocol.CodeSlowDown, 30*time.Second)
+		p.postpone(at, 2, protocol.CodeInternal, 10*time.Second) // which was under way
 		for _, c := range []struct {
 			after time.Duration
 			at    place
@@ -60,47 +80,65 @@ func TestWhatIsPostponedComesInItsTime(t *testing.T) {
 			{0, at, 3, true}, {0, place{at.receiver, true}, 3, false}, {0, other, 3, false},
 			{30*time.Second - 1, at, 1, true}, // too soon
 			{1, at, 4, true},                  // sent before, and slow
-			{stillComes - 1, at, 5, true},
+			{100 * time.Second, at, 5, true},
+			{100 * time.Second, at, 6, true},
 			{0, at, 1, false}, // again
-			{0, at, 6, false},
+			{0, at, 7, false},
 		} {
 			time.Sleep(c.after)
-			if got := s.waits(c.at, protocol.MessageID{c.id}, protocol.Corr{}); got != c.waits {
-				t.Errorf("after %v more, %d at %v waits: %v", c.after, c.id, c.at, got)
-			}
+			p.want(c.at, c.id, c.waits)
 		}
-		if len(s.later) != 0 {
-			t.Errorf("%d places are kept", len(s.later))
+		if n := len(p.s.later.places); n != 0 {
+			t.Errorf("%d places are kept", n)
 		}
 	})
 }
 
-// TestNobodyIsPostponedForGood: seventeen were refused, of which the first comes again
-// first; nothing that was refused comes again; and what was refused first was taken back.
+// TestWhatWasRefusedBeforeAHoldEndsItNot: a client that sends again what was refused once
+// does not know yet that it is refused a second time.
+func TestWhatWasRefusedBeforeAHoldEndsItNot(t *testing.T) {
+	inPostponing(t, func(p postponing) {
+		at := place{receiver: hash{1}}
+		p.postpone(at, 1, protocol.CodeQueueFull, time.Minute)
+		p.want(at, 2, true)
+		time.Sleep(time.Minute)
+		p.want(at, 1, false)
+		p.postpone(at, 1, protocol.CodeQueueFull, time.Minute)
+		time.Sleep(time.Minute) // the line stands still
+		p.want(at, 2, true)
+		p.want(at, 1, false)
+		p.want(at, 2, false)
+	})
+}
+
+// TestNobodyIsPostponedForGood: what was refused first, or all that was, is never sent
+// again.
 func TestNobodyIsPostponedForGood(t *testing.T) {
-	for name, c := range map[string]struct {
-		again int
-		after time.Duration
-		waits bool
-	}{
-		"the first of seventeen": {1, time.Minute, false},
-		"the second":             {2, time.Minute, false},
-		"a new one, at once":     {99, time.Minute, true},
-		"a new one, at last":     {99, time.Minute + stillComes, false},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			s := waiting()
-			at := place{receiver: hash{1}}
-			s.postpone(at, protocol.MessageID{1}, protocol.Corr{}, protocol.CodeQueueFull, time.Minute)
-			for id := byte(2); id <= 17; id++ {
-				s.waits(at, protocol.MessageID{id}, protocol.Corr{})
-			}
-			time.Sleep(c.after)
-			if s.waits(at, protocol.MessageID{byte(c.again)}, protocol.Corr{}) != c.waits {
-				t.Errorf("%s: it waits: %v", name, !c.waits)
-			}
+	for name, again := range map[string]byte{"the first": 1, "the second": 2, "the last": underWay, "a new one": 99} {
+		t.Run(name, func(t *testing.T) {
+			inPostponing(t, func(p postponing) {
+				at := place{receiver: hash{1}}
+				p.postpone(at, 1, protocol.CodeQueueFull, time.Minute)
+				for id := byte(2); id <= underWay; id++ {
+					p.want(at, id, true)
+				}
+				time.Sleep(time.Minute - 1)
+				p.want(at, again, true)
+				time.Sleep(1)
+				p.want(at, again, false)
+			})
 		})
 	}
+	t.Run("who had sent one alone", func(t *testing.T) {
+		inPostponing(t, func(p postponing) {
+			at := place{receiver: hash{1}}
+			p.postpone(at, 1, protocol.CodeQueueFull, time.Minute)
+			time.Sleep(time.Hour)
+			p.want(at, 2, true) // it is not known that 1 was taken back
+			time.Sleep(comesAgain)
+			p.want(at, 2, false)
+		})
+	})
 }
 
 // TestAFirstBehindItsCancelIsNotStored: the CANCEL was faster; the key that it would have
@@ -117,38 +155,55 @@ func TestAFirstBehindItsCancelIsNotStored(t *testing.T) {
 	}
 }
 
-// TestPostponedPlacesAreBounded: those whose time is over go first; who has more is hung
-// up on.
+// TestPostponedPlacesAreBounded: of more than are told apart what was sent before its
+// sender heard waits wherever it belongs, and what was sent later does not.
 func TestPostponedPlacesAreBounded(t *testing.T) {
-	s := newStand(t, func(c *Config) { c.Unread, c.Urgent = 2, 1 })
-	p := s.dial()
-	b := s.queue(p, true)
-	s.relay.mu.Lock()
-	var se *session
-	for se = range s.relay.sessions {
-	}
-	s.relay.mu.Unlock()
-	fill := func(until time.Time) {
-		se.mu.Lock()
-		defer se.mu.Unlock()
-		se.later = map[place]*postponed{}
-		for i := range maxPostponed {
-			se.later[place{receiver: hash{0, byte(i)}}] = &postponed{until: until}
+	many := func(p postponing, code protocol.Code) (at, last, other place) {
+		for i := range byte(maxPostponed) {
+			p.postpone(place{receiver: hash{1, i}}, i, protocol.CodeRelayFull, fullWait)
 		}
+		last = place{receiver: hash{2}}
+		p.postpone(last, 100, code, time.Hour)
+		if n := len(p.s.later.places); n != maxPostponed {
+			p.Errorf("%d places are kept", n)
+		}
+		return place{receiver: hash{1}}, last, place{receiver: hash{3}}
 	}
-	fill(time.Now().Add(-time.Second))
-	s.want(p.code(p.putCmd(b, 2, sealed(2))), protocol.CodeQueueFull)
-	se.mu.Lock()
-	n := len(se.later)
-	se.mu.Unlock()
-	if n > maxPostponed {
-		t.Errorf("%d places are kept", n)
-	}
-	fill(time.Now().Add(time.Hour))
-	p.send(p.putCmd(b, 3, sealed(3)))
-	for err := error(nil); err == nil; {
-		_, err = p.frames()
-	}
+	t.Run("comes again", func(t *testing.T) {
+		inPostponing(t, func(p postponing) {
+			at, last, other := many(p, protocol.CodeQueueFull)
+			p.want(last, 101, true)
+			p.want(other, 102, true)
+			p.want(other, 102, false)
+			p.want(last, 100, false)
+			p.want(at, 103, true)
+		})
+	})
+	t.Run("others come", func(t *testing.T) {
+		inPostponing(t, func(p postponing) {
+			_, last, other := many(p, protocol.CodeRelayFull)
+			for id := range byte(underWay - 1) {
+				p.want(other, 110+id, true)
+			}
+			p.want(other, 110+underWay, false)
+			p.want(last, 101, false)
+		})
+	})
+	t.Run("nobody is forgotten early", func(t *testing.T) {
+		inPostponing(t, func(p postponing) {
+			at, last, _ := many(p, protocol.CodeQueueFull)
+			time.Sleep(fullWait)
+			p.postpone(last, 100, protocol.CodeQueueFull, time.Minute)
+			p.want(at, 102, true) // 0 has not come again
+			for id := range byte(underWay) {
+				p.s.waits(last, protocol.MessageID{110 + id}, protocol.Corr{})
+			}
+			p.postpone(last, 100, protocol.CodeQueueFull, time.Minute)
+			if n := len(p.s.later.places); n != 1 {
+				t.Errorf("%d places are kept, of which the others are over", n)
+			}
+		})
+	})
 }
 
 // TestAFirstThatIsPostponedIsNotOvertaken: by its pace, and because its key could not be

@@ -50,7 +50,8 @@ type session struct {
 	proofKeys []proofKey    // a slice: a connection has one, and a map's first takes 400 bytes
 	free      *rate.Limiter // nil until it is asked: most never are
 	idle      *rate.Limiter
-	useful    bool // the last command stored or erased something
+	useful    bool   // the last command stored or erased something
+	told      uint64 // of the spool's failures, when it was last looked whether something waits
 
 	heard atomic.Int64 // the other side, by the relay's clock
 
@@ -66,7 +67,7 @@ type session struct {
 	closed  bool
 	subs    []*subscription // by handle
 	last    uint16          // handle
-	later   map[place]*postponed
+	later   *postponed
 }
 
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {

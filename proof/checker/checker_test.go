@@ -103,6 +103,8 @@ func TestJudge(t *testing.T) {
 		"back, and late":  {"", sent + "cancel of=G q=K id=1; crash by=relay; send of=G q=K id=2 hash=y; show by=p of=K q=G id=2 hash=y; " + show + "end"},
 		"late, no crash":  {reordered, sent + "cancel of=G q=K id=1; send of=G q=K id=2 hash=y; show by=p of=K q=G id=2 hash=y; " + show + "end"},
 		"gone, and back":  {reordered, sent + "cancel of=G q=K id=1; gone of=G q=K id=1; crash by=relay; send of=G q=K id=2 hash=y; show by=p of=K q=G id=2 hash=y; " + show + "end"},
+		"back, then gone": {"", sent + "cancel of=G q=K id=1; crash by=relay; send of=G q=K id=2 hash=y; gone of=G q=K id=1; show by=p of=K q=G id=2 hash=y; " + show + "end"},
+		"and back again":  {reordered, sent + "cancel of=G q=K id=1; crash by=relay; gone of=G q=K id=1; send of=G q=K id=2 hash=y; show by=p of=K q=G id=2 hash=y; " + show + "end"},
 		"turned":          {reordered, sent + "send of=G q=K id=2 hash=y; show by=p of=K q=G id=2 hash=y; " + show + "end"},
 		"urgent first":    {"", sent + "send of=G q=K id=2 hash=y urgent=1; show by=p of=K q=G id=2 hash=y; " + show + "end"},
 		"false delivered": {falsely, "send of=G q=K id=1 hash=x; sent of=G q=K id=1 state=on_relay; cancel of=G q=K id=1; status of=G q=K id=1 state=delivered; end"},

@@ -47,7 +47,7 @@ type text struct {
 	begun, accepted    int // events; 0: not
 	state              string
 	refused, cancelled bool
-	gone               bool // the relay said so
+	gone               int  // when the relay said so
 	mayReturn          bool // its relay died between the two
 	delivered          bool // its sender saw it so
 	shown              map[string]showing
@@ -120,7 +120,7 @@ func (p *people) event(i int, e history.Event) {
 		p.actor(e.Actor).crashed = true
 		if e.Of == "" { // a relay
 			for _, t := range p.order {
-				t.mayReturn = t.mayReturn || t.cancelled && !t.gone
+				t.mayReturn = t.mayReturn || t.cancelled && t.gone == 0
 			}
 		}
 	case history.Noted:
@@ -177,7 +177,7 @@ func (p *people) state(i int, e history.Event, t *text) {
 		t.cancelled = true
 	case history.Gone:
 		p.r.counts["taken back"]++
-		t.gone = true
+		t.gone = i
 	case history.Status:
 		p.r.counts["states seen"]++
 		t.state = e.State
@@ -220,8 +220,8 @@ func (p *people) show(e history.Event, of *profile) {
 	key := fmt.Sprint(t.from, " ", t.urgent)
 	newest := of.newest[key]
 	// One that comes because its relay died before it had said that it is gone may come behind
-	// what was read meanwhile.
-	if newest != nil && t.accepted > 0 && newest.begun > t.accepted && !t.mayReturn {
+	// what was sent before it said so.
+	if newest != nil && t.accepted > 0 && newest.begun > t.accepted && !(t.mayReturn && (t.gone == 0 || newest.begun < t.gone)) {
 		p.suspect(t.from, t.to, reordered, "%q was shown to %s behind %q, which was sent after it was accepted", t.id, of.name, newest.id)
 	}
 	if newest == nil || t.begun > newest.begun {

@@ -90,6 +90,43 @@ func TestNothingOvertakesABatchThatFails(t *testing.T) {
 	s.mustPut(1, envelope(2)) // nothing of it is left
 }
 
+// TestNothingOvertakesWhatIsBeingRefused: of a batch that failed, others are told first,
+// and the sender goes on meanwhile.
+func TestNothingOvertakesWhatIsBeingRefused(t *testing.T) {
+	s, w := watchedStand(t, 100)
+	s.mustPut(1, envelope(0))
+	w.mu.Lock()
+	w.fail = func(op string) error { w.fail = nil; return syscall.EIO }
+	w.mu.Unlock()
+	heard, told, second := make(chan bool), make(chan error, 1), make(chan error, 1)
+	known := s.spool.Told()
+	s.spool.writing.Lock() // one batch
+	s.spool.Put(QueueID{2}, envelope(1), func(error) { heard <- true; <-heard })
+	s.spool.Put(QueueID{1}, envelope(2), func(err error) { told <- err })
+	s.spool.writing.Unlock()
+	<-heard
+	for _, now := range []uint64{known, s.spool.Told()} {
+		p := envelope(3)
+		p.Told = now
+		s.spool.Put(QueueID{1}, p, func(err error) { second <- err })
+		if err := <-second; err != ErrBehind {
+			t.Errorf("while others are told: %v", err)
+		}
+	}
+	heard <- true
+	if err := <-told; err != syscall.EIO {
+		t.Fatalf("%v", err)
+	}
+	p := envelope(3)
+	p.Told = known // it was looked before
+	s.spool.Put(QueueID{1}, p, func(err error) { second <- err })
+	if err := <-second; err != ErrBehind {
+		t.Errorf("of who does not know: %v", err)
+	}
+	s.mustPut(1, envelope(2))
+	s.mustPut(1, envelope(3))
+}
+
 // TestAFaultInATurnIsTold: between two syncs a turn tries the second one, which fails; the
 // kernel then takes the third try for good.
 func TestAFaultInATurnIsTold(t *testing.T) {

@@ -49,7 +49,7 @@ func TestClockJumps(t *testing.T) {
 					p := &promised{Put: envelope(byte(i))}
 					p.Expiry = EpochOf(right.Add(life), time.Hour)
 					w.put = append(w.put, p)
-					w.spool.Put(QueueID{}, Put{p.ID, p.Expiry, false, bytes.Clone(p.Body)}, func(err error) {
+					w.spool.Put(QueueID{}, Put{p.ID, p.Expiry, false, bytes.Clone(p.Body), w.spool.Told()}, func(err error) {
 						if err != nil {
 							t.Error(err)
 						}

@@ -34,7 +34,7 @@ func TestFlippedBitAnywhere(t *testing.T) {
 			for i := range 3 {
 				p := envelope(byte(3*batch + i))
 				w.put = append(w.put, &promised{Put: p})
-				w.spool.Put(QueueID{}, Put{p.ID, p.Expiry, false, bytes.Clone(p.Body)}, func(err error) {
+				w.spool.Put(QueueID{}, Put{p.ID, p.Expiry, false, bytes.Clone(p.Body), w.spool.Told()}, func(err error) {
 					if err != nil {
 						t.Error(err)
 					}

@@ -62,6 +62,7 @@ func (w *world) script(f *fault) error {
 			binary.BigEndian.PutUint32(p.ID[:], uint32(round*3+i))
 			w.put = append(w.put, p)
 			if err := twice(func() (err error) {
+				p.Told = w.spool.Told()
 				w.spool.Put(p.queue, p.Put, func(e error) { err = e })
 				synctest.Wait()
 				return err

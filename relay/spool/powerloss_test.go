@@ -172,7 +172,7 @@ func (w *world) handIn(p *promised) {
 	}
 	w.tell(p.event(history.Put))
 	w.mu.Unlock()
-	w.spool.Put(p.queue, Put{p.ID, p.Expiry, p.Urgent, bytes.Clone(p.Body)}, func(err error) {
+	w.spool.Put(p.queue, Put{p.ID, p.Expiry, p.Urgent, bytes.Clone(p.Body), w.spool.Told()}, func(err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.tell(p.answered(err))

@@ -77,8 +77,15 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 	}
 }
 
+// Told is how many failures to store there were that all whom they concern were told of.
+// A Put with less comes from who may not know of one yet: it is refused.
+func (s *Spool) Told() uint64 { return s.told.Load() }
+
 // enqueue hands a put to the writer. mu is held.
 func (s *Spool) enqueue(q QueueID, p Put, done func(error)) error {
+	if p.Told != s.failed {
+		return ErrBehind
+	}
 	room := s.MaxUnread
 	if !p.Urgent {
 		room -= s.UrgentReserve

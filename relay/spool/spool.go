@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kin/internal/disk"
@@ -53,6 +54,7 @@ type Put struct {
 	Expiry uint32 // the epoch at whose end it expires
 	Urgent bool
 	Body   []byte // protocol.EnvelopeSize or protocol.ChunkSize bytes; the spool's until done is called
+	Told   uint64 // Spool.Told, as it was when nothing that is to come before it was known to be refused
 }
 
 // Record is a stored envelope.
@@ -69,6 +71,7 @@ var (
 	ErrClosed   = errors.New("spool is closed")
 	ErrConflict = errors.New("the message id was used for another envelope")
 	ErrExpiry   = errors.New("expiry is over or too far away")
+	ErrBehind   = errors.New("what was put before could not be stored")
 	ErrSize     = errors.New("not the size of an envelope or a chunk")
 	ErrClock    = errors.New("the clock is before 2024: nothing is expired")
 )
@@ -97,6 +100,8 @@ type Spool struct {
 	Config
 	writer sync.WaitGroup
 
+	told atomic.Uint64 // of how many batches that failed everybody knows
+
 	sweeping sync.Mutex // held for a sweep, and taken before writing
 
 	// writing is held for a commit, and for each step of a sweep; it guards the
@@ -120,6 +125,7 @@ type Spool struct {
 	zeroSync  bool            // the second is over, or somebody waits: overwrite and sync them now
 	cancelled []func(error)   // who waits for that
 	takenBack takenBack
+	failed    uint64 // batches
 	timer     *time.Timer
 	closed    bool
 }

@@ -71,6 +71,9 @@ func (s *stand) crash() {
 
 func (s *stand) put(q byte, p Put) error {
 	done := make(chan error, 1)
+	s.spool.writing.Lock() // of what failed before, all were told
+	p.Told = s.spool.Told()
+	s.spool.writing.Unlock()
 	s.spool.Put(QueueID{q}, p, func(err error) { done <- err })
 	return <-done
 }

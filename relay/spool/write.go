@@ -95,12 +95,15 @@ func batchOf(ps []*pending, limit int) (n int) {
 
 // answer indexes what was made durable, then tells everybody who waits: first those who
 // get it, so that what is put does not run ahead of what is collected. What waits behind
-// something that failed fails with it: it must not overtake.
+// something that failed fails with it, and so does what comes until all were told: it
+// must not overtake.
 func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 	s.mu.Lock()
 	if err != nil {
 		batch = append(batch, s.behind(batch)...)
+		s.failed++
 	}
+	failed := s.failed
 	var ready []QueueID
 	for i, p := range batch {
 		delete(s.byID, pendingKey{p.queue, p.ID})
@@ -122,6 +125,7 @@ func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 			done(err)
 		}
 	}
+	s.told.Store(failed)
 }
 
 // behind takes out of what waits all that has a queue and an urgency of the batch's. mu
