@@ -165,18 +165,19 @@ func TestClassIsTheLargestThatFits(t *testing.T) {
 		ttl, left time.Duration
 		max       uint16
 		want      uint8
-		none      bool
 	}{
-		{72 * time.Hour, 336 * time.Hour, 336, 3, false},
-		{336 * time.Hour, 336 * time.Hour, 336, 5, false},
-		{336 * time.Hour, 336 * time.Hour, 24, 2, false},
-		{72 * time.Hour, 7 * time.Hour, 336, 1, false},
-		{72 * time.Hour, 59 * time.Minute, 336, 0, true},
-		{time.Hour, 336 * time.Hour, 336, 0, false},
+		{72 * time.Hour, 336 * time.Hour, 336, 3},
+		{336 * time.Hour, 336 * time.Hour, 336, 5},
+		{336 * time.Hour, 336 * time.Hour, 24, 2},
+		{72 * time.Hour, 7 * time.Hour, 336, 1},
+		{72 * time.Hour, 59 * time.Minute, 336, 0},
+		{time.Hour, 336 * time.Hour, 336, 0},
+		{72 * time.Hour, 66 * time.Hour, 336, 3},
+		{72 * time.Hour, 65 * time.Hour, 336, 2},
+		{336 * time.Hour, 336*time.Hour - time.Second, 336, 5},
 	} {
-		got, none := ttlClass(&op{TTL: c.ttl, Deadline: now.Add(c.left)}, protocol.Limits{Epoch: time.Hour, MaxTTL: c.max}, now)
-		if got != c.want || none != c.none {
-			t.Errorf("%+v: %d, %v", c, got, none)
+		if got := ttlClass(&op{TTL: c.ttl, Deadline: now.Add(c.left)}, protocol.Limits{Epoch: time.Hour, MaxTTL: c.max}, now); got != c.want {
+			t.Errorf("%+v: %d", c, got)
 		}
 	}
 }

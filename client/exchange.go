@@ -255,7 +255,7 @@ func (p *Profile) countQueued(report *Report) error {
 func (w *work) eachQueued(f func(*op)) error {
 	return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
 		c, err := w.contact(o.Contact)
-		if err != nil || c == nil || !o.Until.IsZero() || !w.now.Before(o.Deadline) {
+		if err != nil || c == nil || w.now.Before(o.Until) || !w.now.Before(o.Deadline) {
 			return err
 		}
 		out, err := w.goesOut(c, o)

@@ -22,6 +22,7 @@ type visit struct {
 	handles map[uint16]*subscribed
 	gone    map[protocol.ID]bool        // queues that the relay doesn't know
 	asked   map[protocol.ID]bool        // queues that were subscribed to or refused
+	heard   uint8                       // protocol.Heard: PUTs and FIRSTs that were refused for a while
 	putAt   map[protocol.MessageID]bool // what this flush has sent: once is enough
 	lent    map[protocol.MessageID]bool // what was put on this connection to a relay that keeps it in memory alone
 }
@@ -36,6 +37,7 @@ type outgoing struct {
 	op
 	out   outQueue
 	class uint8
+	heard uint8 // protocol.Heard
 	first bool
 }
 
@@ -59,7 +61,7 @@ func (v *visit) due() ([]*outgoing, error) {
 			if out, err := w.goesOut(c, o); !out || err != nil {
 				return err
 			}
-			if p, waits := o.waits(w.now); waits {
+			if p, waits := o.waits(w.now, v.putAt[o.ID]); waits {
 				if first, ok := held[p]; !ok || o.Seq < first {
 					held[p] = o.Seq
 				}
@@ -69,10 +71,7 @@ func (v *visit) due() ([]*outgoing, error) {
 			}
 			g := &outgoing{op: *o, out: s.Out, first: !s.Out.Registered && !o.Cancel}
 			if !o.Cancel {
-				var none bool
-				if g.class, none = ttlClass(o, v.conn.hello.Limits, w.now); none {
-					return nil
-				}
+				g.class = ttlClass(o, v.conn.hello.Limits, w.now)
 			}
 			out = append(out, g)
 			return nil
@@ -118,10 +117,11 @@ type place struct {
 }
 
 // waits tells whether a text waits because the relay asked for it, or does not know its
-// queue, and among which.
-func (o *op) waits(now time.Time) (place, bool) {
+// queue, and among which; what was put in this flush waits for the next, however long it
+// takes.
+func (o *op) waits(now time.Time, put bool) (place, bool) {
 	holds := o.Code.Temporary() || o.Code == protocol.CodeUnknownQueue
-	return place{o.Session, o.Urgent}, o.early(now) && now.Before(o.Deadline) && holds && !o.Cancel && !o.Control
+	return place{o.Session, o.Urgent}, (o.early(now) || put) && now.Before(o.Deadline) && holds && !o.Cancel && !o.Control
 }
 
 // early tells whether it is not yet time to try again. A clock that was ahead makes
@@ -177,15 +177,18 @@ func (v *visit) flush(ctx context.Context) error {
 
 func (v *visit) send(ctx context.Context, ops []*outgoing) error {
 	answers := make([]<-chan protocol.Answer, len(ops))
+	var lost error
 	for i, g := range ops {
 		var err error
+		g.heard = v.heard
 		if answers[i], err = v.conn.start(g.command); err != nil {
-			return err
+			lost = err // what was answered before counts
+			ops = ops[:i]
+			break
 		}
 		v.putAt[g.ID] = true
 	}
 	results := make([]error, len(ops))
-	var lost error
 	for i := range ops {
 		_, err := v.conn.wait(ctx, answers[i])
 		var refusal *protocol.Refusal
@@ -195,6 +198,9 @@ func (v *visit) send(ctx context.Context, ops []*outgoing) error {
 			break
 		}
 		results[i] = err
+		if refusal != nil && refusal.Code.Temporary() && !ops[i].Cancel {
+			v.heard++
+		}
 	}
 	err := v.p.update(v.report, func(w *work) error {
 		for i, g := range ops {
@@ -210,10 +216,7 @@ func (v *visit) send(ctx context.Context, ops []*outgoing) error {
 // command is the op as a command: the same message id and bytes every time.
 func (g *outgoing) command(n protocol.Corr, p prover) (protocol.Command, error) {
 	key := privateKey(g.out.Key)
-	var flags uint8
-	if g.Urgent {
-		flags = protocol.FlagUrgent
-	}
+	flags := protocol.FlagsOf(g.Urgent, g.heard)
 	var err error
 	switch {
 	case g.Cancel:
@@ -297,13 +300,18 @@ func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protoco
 	if o.Cancel && !g.Cancel { // meanwhile: that does not wait
 		return nil
 	}
+	ranOut := !o.Until.IsZero() && !w.now.Before(o.Until)
+	if ranOut { // and no relay has it
+		o.Until = time.Time{}
+	}
 	o.Code, o.Reason = refusal.Code, refusal.Error()
 	o.Retry = w.now.Add(max(refusal.Wait, time.Second))
 	w.report.Wait = max(w.report.Wait, refusal.Wait)
 	if err := w.put(tableOutbox, o.ID[:], o); err != nil {
 		return err
 	}
-	return w.markParts(c, o, func(r *row, _ *part) {
+	return w.markParts(c, o, func(r *row, pt *part) {
+		pt.OnRelay = pt.OnRelay && !ranOut
 		if r.Session == o.Session {
 			r.Reason = o.Reason
 		}

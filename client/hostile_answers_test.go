@@ -168,14 +168,14 @@ func (s *liarSession) carryOut(cmd protocol.Command) protocol.Answer {
 			return ok
 		}
 		q.senderKey, q.used = &c.Key, true
-		s.store(q, c.Message, c.Class, c.Flags, c.Envelope, q.blob != nil)
+		s.store(q, c.Message, c.Class, c.Flags&protocol.FlagUrgent, c.Envelope, q.blob != nil)
 		return ok
 	case *protocol.Put:
 		q := bySender(c.Sender)
 		if q == nil || q.senderKey == nil {
 			return refuse(protocol.CodeUnknownQueue)
 		}
-		s.store(q, c.Message, c.Class, c.Flags, c.Envelope, false)
+		s.store(q, c.Message, c.Class, c.Flags&protocol.FlagUrgent, c.Envelope, false)
 		return ok
 	case *protocol.Cancel:
 		if q := bySender(c.Sender); q != nil && !s.lies("CANCEL: OK, and keeps it") {

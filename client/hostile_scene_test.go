@@ -437,17 +437,11 @@ func (sc *scene) settle(i int, l *letter, answer error) error {
 		return nil
 	}
 	g := &outgoing{op: *o}
-	life := min(l.op.TTL, l.op.Deadline.Sub(sc.now))
 	if !l.cancelled {
 		if !bytes.Equal(o.Envelope, l.envelope) {
 			return fmt.Errorf("%s's %d is put with other bytes", r.name, l.seq)
 		}
-		var none bool
-		if g.class, none = ttlClass(o, sceneLimits, sc.now); none != (life < time.Hour) {
-			return fmt.Errorf("%v of life is no class: %v", life, none)
-		} else if none {
-			return nil
-		}
+		g.class = ttlClass(o, sceneLimits, sc.now)
 	} else {
 		g.Cancel = true
 	}
@@ -460,17 +454,21 @@ func (sc *scene) settle(i int, l *letter, answer error) error {
 		l.done = true
 	case refused:
 		l.retry = sc.now.Add(max(refusal.Wait, time.Second))
+		if !sc.now.Before(l.until) {
+			l.until, l.onRelay = time.Time{}, false
+		}
 	case l.cancelled || l.kind == kindControl:
 		l.done = true
 	default:
-		if l.kind == kindFirst { // put again after 72 h, whatever its class
-			life = min(life, 72*time.Hour)
-		}
+		life := min(l.op.TTL, l.op.Deadline.Sub(sc.now))
 		longest := time.Hour
 		for _, h := range []time.Duration{6, 24, 72, 168, 336} {
-			if h*time.Hour <= life {
+			if 10*h*time.Hour <= 11*life {
 				longest = h * time.Hour
 			}
+		}
+		if l.kind == kindFirst { // put again after 72 h, whatever its class
+			longest = min(longest, 72*time.Hour)
 		}
 		l.until, l.retry, l.onRelay = sc.now.Add(longest).Truncate(time.Hour).Add(time.Hour), time.Time{}, true
 	}

@@ -148,3 +148,26 @@ func TestMessageForUnknownHandleEndsTheConnection(t *testing.T) {
 		}
 	})
 }
+
+// A text whose time on the relay is over, and that is refused when it is put again, is on
+// no relay: it is queued, and the device can't be disconnected.
+func TestWhatRanOutAndIsRefusedIsQueued(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.send(g, "K", "one")
+		time.Sleep(80 * time.Hour)
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.Put); ok {
+				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeQueueFull, Wait: 60}
+			}
+			return nil
+		})
+		r, err := g.p.Sync(s.t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err := g.p.Status(); err != nil || st[0].State != StateQueued || r.Queued == 0 {
+			t.Errorf("%s, %v; %d are queued", st[0].State, err, r.Queued)
+		}
+		s.script(nil)
+	})
+}

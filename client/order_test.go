@@ -304,3 +304,139 @@ func TestAForgottenKeyTurnsNothingRound(t *testing.T) {
 		}
 	})
 }
+
+// A text that the relay asked to wait with waits for the next flush, if this one takes
+// longer than that: what was sealed behind it does not overtake.
+func TestALongFlushTurnsNothingRound(t *testing.T) {
+	inTownWith(t, nil, relay.Config{Unread: 24, Urgent: 8}, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		h, err := makeProfile(filepath.Join(w.homes, "h"), []byte("correct horse"), cheap, 30*24*time.Hour, &self{Name: "H"}, w.dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(h.Close)
+		if _, err := h.Join(t.Context(), w.invite(k, "H"), "", "K"); err != nil {
+			t.Fatal(err)
+		}
+		w.take(k)
+		var want, got []string
+		say := func(label, text string) {
+			t.Helper()
+			if _, err := k.Send(t.Context(), label, text, SendOptions{QueueOnly: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 16 + 16 + 8 {
+			want = append(want, fmt.Sprint(i))
+			say("G", want[i])
+		}
+		time.Sleep(time.Minute)
+		for i := range 32 {
+			say("H", fmt.Sprint(i))
+		}
+		k.Dial = (&slowLine{bits: 9600, round: time.Second}).dialer(w.dial)
+		done := make(chan error, 1)
+		go func() {
+			_, err := k.Sync(t.Context(), 0)
+			done <- err
+		}()
+		for w.relay.Status().Envelopes < 16 {
+			time.Sleep(time.Second)
+		}
+		time.Sleep(61 * time.Second)
+		got = w.take(g)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			time.Sleep(2 * time.Minute)
+			if _, err := k.Sync(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, w.take(g)...)
+		}
+		w.want(got, want...)
+	})
+}
+
+// cutting is a line that ends at its so manieth envelope, when the answers to those before
+// have come.
+type cutting struct {
+	net.Conn
+	left int
+}
+
+func (c *cutting) Write(b []byte) (int, error) {
+	if len(b) < large {
+		return c.Conn.Write(b)
+	}
+	if c.left--; c.left < 0 {
+		time.Sleep(10 * time.Second)
+		c.Close()
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+// A line that is cut within each window brings each time what was answered before.
+func TestALineThatIsCutWithinEachWindowGetsOn(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		var want []string
+		for i := range 40 {
+			want = append(want, fmt.Sprint(i))
+			if _, err := g.Send(t.Context(), "K", want[i], SendOptions{QueueOnly: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.tap = func(c net.Conn) net.Conn { return &cutting{c, 12} }
+		if r, err := g.Sync(t.Context(), time.Hour); err != nil || r.Queued > 0 {
+			t.Errorf("%d are queued, %v", r.Queued, err)
+		}
+		w.tap = nil
+		w.want(w.take(k), want...)
+	})
+}
+
+// A full queue refuses what one who follows says; they take it back; the other empties the
+// queue: a window of texts comes in order.
+func TestAFollowerWhoTookBackSendsInOrder(t *testing.T) {
+	inTownWith(t, nil, relay.Config{Unread: 6, Urgent: 1}, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		f := w.follow(g)
+		say := func(text string) Sent {
+			t.Helper()
+			sent, err := g.Send(t.Context(), "K", text, SendOptions{QueueOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sent
+		}
+		for i := range 5 {
+			say(fmt.Sprint(i))
+		}
+		time.Sleep(10 * time.Second)
+		full := say("one too many")
+		time.Sleep(10 * time.Second) // they put it, and are refused
+		if _, err := g.Cancel(t.Context(), full.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.take(k)
+		time.Sleep(2 * time.Minute)
+		w.take(k)
+		var want, got []string
+		for i := range 5 {
+			want = append(want, fmt.Sprint("text ", i))
+			say(want[i])
+		}
+		for range 10 {
+			time.Sleep(2 * time.Second)
+			got = append(got, w.take(k)...)
+		}
+		if got = slices.DeleteFunc(got, func(text string) bool { return text == string(NoteTakenBack) }); !slices.Equal(got, want) {
+			t.Errorf("%q; want %q", got, want)
+		}
+		f.stop()
+		<-f.ended
+	})
+}

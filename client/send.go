@@ -65,7 +65,7 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 	})
 	p.overhear(report)
 	sent.State = st.State
-	if st.State != StateQueued {
+	if st.State != StateQueued && st.State != StateExpiredUnread {
 		return sent, nil
 	}
 	if err == nil {
@@ -305,16 +305,15 @@ func (w *work) outgoing(u uuid.UUID) (*contact, *row, error) {
 	return nil, nil, fmt.Errorf("%w: %v", ErrNoMessage, u)
 }
 
-// ttlClass is the class that a PUT takes: the largest that is no longer than the
-// message's life on a relay, the time left, and what the relay allows. none: less
-// than one epoch is left.
-func ttlClass(o *op, l protocol.Limits, now time.Time) (class uint8, none bool) {
+// ttlClass is the class that a PUT takes: the largest that the relay allows and that is
+// hardly longer than the message's life on a relay, and the time left: some has always
+// passed since it was sealed. At least it is the smallest.
+func ttlClass(o *op, l protocol.Limits, now time.Time) (class uint8) {
 	life := min(o.TTL, o.Deadline.Sub(now))
-	none = true
 	for i, epochs := range protocol.TTLClasses {
-		if epochs <= l.MaxTTL && time.Duration(epochs)*l.Epoch <= life {
-			class, none = uint8(i), false
+		if epochs <= l.MaxTTL && time.Duration(epochs)*l.Epoch <= life+life/10 {
+			class = uint8(i)
 		}
 	}
-	return class, none
+	return class
 }

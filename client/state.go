@@ -34,6 +34,8 @@ func (r *row) settle(now time.Time) {
 		st = StateOnRelayMemory
 	case relay:
 		st = StateOnRelay
+	case r.State == StateOnRelay, r.State == StateOnRelayMemory: // once
+		st = StateQueued
 	}
 	if st != r.State {
 		r.State, r.Changed = st, now

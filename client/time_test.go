@@ -450,3 +450,40 @@ func TestRefusedIsNotOvertaken(t *testing.T) {
 		}
 	})
 }
+
+// A text lives on the relay for as long as was asked, though a moment passes between its
+// sealing and its PUT, and on a relay whose epoch is longer than that.
+func TestALifeThatIsAClass(t *testing.T) {
+	for _, c := range []struct{ until, epoch, after time.Duration }{
+		{time.Hour, time.Hour, 10 * time.Second},
+		{6 * time.Hour, time.Hour, 5 * time.Hour},
+		{24 * time.Hour, time.Hour, 23 * time.Hour},
+		{72 * time.Hour, time.Hour, 71 * time.Hour},
+		{time.Hour, 2 * time.Hour, 30 * time.Minute},
+	} {
+		t.Run(fmt.Sprint(c.until, " of ", c.epoch), func(t *testing.T) {
+			inTownWith(t, nil, relay.Config{Epoch: c.epoch}, func(t *testing.T, w *town) {
+				k, g := w.couple()
+				g.Dial = (&slowLine{bits: 10_000_000, round: 40 * time.Millisecond}).dialer(w.dial)
+				if sent, err := g.Send(t.Context(), "K", "update", SendOptions{Until: c.until, Wait: time.Minute}); err != nil || sent.State != StateOnRelay {
+					t.Fatal(sent.State, err)
+				}
+				time.Sleep(c.after)
+				synctest.Wait()
+				w.want(w.take(k), "update")
+			})
+		})
+	}
+}
+
+// A send that waits for longer than its text lives does not end well.
+func TestASendThatRanOutIsNoSuccess(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		_, g := w.couple()
+		w.cut()
+		sent, err := g.Send(t.Context(), "K", "brief", SendOptions{Until: time.Hour, Wait: 2 * time.Hour})
+		if !errors.Is(err, ErrOffline) || sent.State != StateExpiredUnread {
+			t.Errorf("%s, %v", sent.State, err)
+		}
+	})
+}

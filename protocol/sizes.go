@@ -50,3 +50,18 @@ var TTLClasses = [...]uint16{1, 6, 24, 72, 168, 336}
 
 // FlagUrgent marks an envelope that may use the urgent reserve. The relay sees it.
 const FlagUrgent = 1
+
+// HeardModulus is what Heard counts to.
+const HeardModulus = 128
+
+// Heard are the other flags of a PUT and a FIRST: to how many of them a client has read a
+// "wait" answer on the connection, modulo HeardModulus (docs/protocol.md, Error codes).
+func Heard(flags uint8) uint8 { return flags >> 1 }
+
+// FlagsOf makes flags of both.
+func FlagsOf(urgent bool, heard uint8) uint8 {
+	if urgent {
+		return heard<<1 | FlagUrgent
+	}
+	return heard << 1
+}

@@ -121,18 +121,18 @@ func (s *session) del(c *protocol.Del) {
 }
 
 // mayStore checks order, pace and room before anything is changed.
-func (s *session) mayStore(q *queue, n protocol.Corr, id protocol.MessageID, flags uint8) bool {
+func (s *session) mayStore(q *queue, n protocol.Corr, flags uint8) bool {
 	at := placeOf(q, flags)
 	s.told = s.relay.spool.Told() // before
-	if s.waits(at, id, n) {
+	if s.waits(at, protocol.Heard(flags), n) {
 		return false
 	}
 	if !s.relay.store.allow(q.Receiver) {
-		s.postpone(at, id, n, protocol.CodeSlowDown, 30*time.Second)
+		s.postpone(at, n, protocol.CodeSlowDown, 30*time.Second)
 		return false
 	}
 	if room := s.relay.room(); room < roomForUrgent || room < roomForAll && !at.urgent {
-		s.postpone(at, id, n, protocol.CodeRelayFull, fullWait)
+		s.postpone(at, n, protocol.CodeRelayFull, fullWait)
 		return false
 	}
 	return true
@@ -144,7 +144,7 @@ func (s *session) put(c *protocol.Put) {
 	if !s.allowed(ok, q.SenderKey, c.Proof, c.Corr, c) {
 		return
 	}
-	if s.mayStore(&q, c.Corr, c.Message, c.Flags) {
+	if s.mayStore(&q, c.Corr, c.Flags) {
 		s.store(&q, c.Corr, c.Message, c.Class, c.Flags, c.Envelope)
 	}
 }
@@ -165,7 +165,7 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 	r.spool.Put(q.spoolID(), p, func(err error) {
 		clear(p.Body)
 		bodies.Put(body)
-		s.stored(at, id, n, err)
+		s.stored(at, n, err)
 	})
 }
 
@@ -173,15 +173,15 @@ func (s *session) store(q *queue, n protocol.Corr, id protocol.MessageID, class,
 var bodies = sync.Pool{New: func() any { return new([protocol.EnvelopeSize]byte) }}
 
 // stored answers a PUT: the one place where the spool's errors become codes.
-func (s *session) stored(at place, id protocol.MessageID, n protocol.Corr, err error) {
+func (s *session) stored(at place, n protocol.Corr, err error) {
 	var full *spool.FullError
 	switch {
 	case err == nil:
 		s.ok(n)
 	case errors.As(err, &full):
-		s.postpone(at, id, n, protocol.CodeQueueFull, full.Wait)
+		s.postpone(at, n, protocol.CodeQueueFull, full.Wait)
 	case errors.Is(err, spool.ErrFull):
-		s.postpone(at, id, n, protocol.CodeRelayFull, fullWait)
+		s.postpone(at, n, protocol.CodeRelayFull, fullWait)
 	case errors.Is(err, spool.ErrConflict):
 		s.refuse(n, protocol.CodeConflict, 0)
 	case errors.Is(err, spool.ErrExpiry):
@@ -190,7 +190,7 @@ func (s *session) stored(at place, id protocol.MessageID, n protocol.Corr, err e
 		if !errors.Is(err, spool.ErrBehind) { // which is told already
 			s.relay.cfg.Log.Error("an envelope could not be stored", "error", err)
 		}
-		s.postpone(at, id, n, protocol.CodeInternal, failedWait)
+		s.postpone(at, n, protocol.CodeInternal, failedWait)
 	}
 }
 

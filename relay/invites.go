@@ -113,7 +113,7 @@ func (s *session) first(c *protocol.First) {
 		return
 	}
 	if !s.paced() {
-		s.postpone(placeOf(&q, c.Flags), c.Message, c.Corr, protocol.CodeSlowDown, paceWait)
+		s.postpone(placeOf(&q, c.Flags), c.Corr, protocol.CodeSlowDown, paceWait)
 		return
 	}
 	if !s.proved(c.Key, c.Proof, c.Corr, c) {
@@ -121,7 +121,7 @@ func (s *session) first(c *protocol.First) {
 		return
 	}
 	if ok && (q.SenderKey == nil || *q.SenderKey == c.Key) {
-		if !s.mayStore(&q, c.Corr, c.Message, c.Flags) {
+		if !s.mayStore(&q, c.Corr, c.Flags) {
 			return
 		}
 	}
@@ -132,7 +132,7 @@ func (s *session) first(c *protocol.First) {
 	switch {
 	case err != nil:
 		s.relay.cfg.Log.Error("a sender's key could not be registered", "error", err)
-		s.postpone(placeOf(&q, c.Flags), c.Message, c.Corr, protocol.CodeInternal, failedWait)
+		s.postpone(placeOf(&q, c.Flags), c.Corr, protocol.CodeInternal, failedWait)
 	case code != protocol.CodeOK:
 		s.refuse(c.Corr, code, 0)
 	default:

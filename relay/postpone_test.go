@@ -1,9 +1,9 @@
 package relay
 
 import (
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -42,103 +42,160 @@ func TestNothingOvertakesWhatIsPostponed(t *testing.T) {
 // waiting is a session that nobody hears.
 func waiting() *session { return &session{closed: true} }
 
-// postponing plays a connection's envelopes by an id's first byte.
-type postponing struct {
-	*testing.T
-	s *session
+func (s *session) refusal(at place) {
+	s.postpone(at, protocol.Corr{}, protocol.CodeQueueFull, time.Minute)
 }
 
-func (p postponing) postpone(at place, id byte, code protocol.Code, wait time.Duration) {
-	p.s.postpone(at, protocol.MessageID{id}, protocol.Corr{}, code, wait)
-}
-
-func (p postponing) want(at place, id byte, waits bool) {
-	p.Helper()
-	if got := p.s.waits(at, protocol.MessageID{id}, protocol.Corr{}); got != waits {
-		p.Errorf("%d at %v waits: %v", id, at, got)
+// TestWhatIsPostponedComesWhenItsSenderHasHeard: whatever the time is, and as often as it
+// takes.
+func TestWhatIsPostponedComesWhenItsSenderHasHeard(t *testing.T) {
+	s := waiting()
+	at, urgent, other := place{receiver: hash{1}}, place{hash{1}, true}, place{receiver: hash{2}}
+	s.refusal(at)
+	for i, c := range []struct {
+		at    place
+		heard uint8
+		waits bool
+	}{
+		{at, 0, true}, {urgent, 0, false}, {other, 0, false}, // sent before
+		{at, 1, true},  // heard of the first alone
+		{at, 2, true},  // and of the second
+		{at, 4, false}, // of all
+		{at, 4, false},
+	} {
+		if got := s.waits(c.at, c.heard, protocol.Corr{}); got != c.waits {
+			t.Errorf("%d: it waits: %v", i, got)
+		}
+	}
+	if len(s.unheard) != 0 {
+		t.Errorf("%d places are kept", len(s.unheard))
 	}
 }
 
-func inPostponing(t *testing.T, f func(p postponing)) {
-	synctest.Test(t, func(t *testing.T) { f(postponing{t, waiting()}) })
-}
-
-// TestWhatIsPostponedComesInItsTime: until then all that follows is refused as the first
-// was; and then, until something comes again, what its sender had sent before, however
-// late it is read.
-func TestWhatIsPostponedComesInItsTime(t *testing.T) {
-	inPostponing(t, func(p postponing) {
-		at, other := place{receiver: hash{1}}, place{receiver: hash{2}}
-		p.postpone(at, 1, protocol.CodeSlowDown, 30*time.Second)
-		p.postpone(at, 2, protocol.CodeInternal, 10*time.Second) // which was under way
-		for _, c := range []struct {
-			after time.Duration
-			at    place
-			id    byte
-			waits bool
-		}{
-			{0, at, 3, true}, {0, place{at.receiver, true}, 3, false}, {0, other, 3, false},
-			{30*time.Second - 1, at, 1, true}, // too soon
-			{1, at, 4, true},                  // sent before, and slow
-			{100 * time.Second, at, 5, true},
-			{100 * time.Second, at, 6, true},
-			{0, at, 1, false}, // again
-			{0, at, 7, false},
-		} {
-			time.Sleep(c.after)
-			p.want(c.at, c.id, c.waits)
+// TestRefusalsAreCountedOn: behind the last number comes the first.
+func TestRefusalsAreCountedOn(t *testing.T) {
+	s := waiting()
+	at := place{receiver: hash{1}}
+	for n := range 1000 {
+		s.refusal(at)
+		if !s.waits(at, uint8(n%protocol.HeardModulus), protocol.Corr{}) {
+			t.Fatalf("who has heard of %d does not wait", n)
 		}
-		if n := len(p.s.later.places); n != 0 {
-			t.Errorf("%d places are kept", n)
+		s = &session{closed: true, refusals: s.refusals - 1, unheard: s.unheard}
+		if s.unheard[0].number = s.refusals; s.waits(at, uint8((n+1)%protocol.HeardModulus), protocol.Corr{}) {
+			t.Fatalf("who has heard of %d waits", n+1)
 		}
-	})
+	}
 }
 
-// TestWhatWasRefusedBeforeAHoldEndsItNot: a client that sends again what was refused once
-// does not know yet that it is refused a second time.
-func TestWhatWasRefusedBeforeAHoldEndsItNot(t *testing.T) {
-	inPostponing(t, func(p postponing) {
-		at := place{receiver: hash{1}}
-		p.postpone(at, 1, protocol.CodeQueueFull, time.Minute)
-		p.want(at, 2, true)
-		time.Sleep(time.Minute)
-		p.want(at, 1, false)
-		p.postpone(at, 1, protocol.CodeQueueFull, time.Minute)
-		time.Sleep(time.Minute) // the line stands still
-		p.want(at, 2, true)
-		p.want(at, 1, false)
-		p.want(at, 2, false)
-	})
+// TestRefusalsTellForHowLong: a follower is told to wait for as long as what it follows.
+func TestRefusalsTellForHowLong(t *testing.T) {
+	s := newStand(t, func(c *Config) { c.Unread, c.Urgent = 2, 1 })
+	p := s.dial()
+	b := s.queue(p, true)
+	var waits [2]uint32
+	for i := range waits {
+		p.send(p.putCmd(b, byte(3+i), sealed(3)))
+		waits[i] = next[*protocol.Error](p).Wait
+	}
+	if waits[0] == 0 || waits[1] > waits[0] || waits[1]+1 < waits[0] {
+		t.Errorf("%d s, and then %d", waits[0], waits[1])
+	}
 }
 
-// TestNobodyIsPostponedForGood: what was refused first, or all that was, is never sent
-// again.
-func TestNobodyIsPostponedForGood(t *testing.T) {
-	for name, again := range map[string]byte{"the first": 1, "the second": 2, "the last": underWay, "a new one": 99} {
-		t.Run(name, func(t *testing.T) {
-			inPostponing(t, func(p postponing) {
-				at := place{receiver: hash{1}}
-				p.postpone(at, 1, protocol.CodeQueueFull, time.Minute)
-				for id := byte(2); id <= underWay; id++ {
-					p.want(at, id, true)
+// TestNothingOvertakesOnAnyLine: a client that has up to sixteen envelopes under way to
+// many queues, each of which is full now and then, on a line that holds up either way; it
+// takes some back. Each queue gets what is left in order, and all of it.
+func TestNothingOvertakesOnAnyLine(t *testing.T) {
+	for _, places := range []int{1, 3, 40, 1000} {
+		r := rand.New(rand.NewPCG(1, uint64(places)))
+		s := waiting()
+		type envelope struct {
+			at, n int
+			heard uint8
+			over  bool // stored, or taken back
+		}
+		type answer struct {
+			*envelope
+			ok bool
+		}
+		var up []*envelope // on the line
+		var down []answer
+		all := make([][]*envelope, places)
+		next := make([]int, places) // which is sent next
+		stored := make([]int, places)
+		var heard uint8
+		underWay, left, doubled := 0, 0, 0
+		for at := range all {
+			for n := range 40 + 2000/places {
+				all[at] = append(all[at], &envelope{at: at, n: n + 1})
+				left++
+			}
+		}
+		for step := 0; left > 0; step++ {
+			if step > 10_000_000 {
+				t.Fatalf("%d places: %d are left", places, left)
+			}
+			switch at := r.IntN(places); r.IntN(4) {
+			case 0: // send
+				for next[at] < len(all[at]) && all[at][next[at]].over {
+					next[at]++
 				}
-				time.Sleep(time.Minute - 1)
-				p.want(at, again, true)
-				time.Sleep(1)
-				p.want(at, again, false)
-			})
-		})
+				if next[at] < len(all[at]) && underWay < 16 {
+					sent := *all[at][next[at]]
+					sent.heard = heard
+					up = append(up, &sent)
+					next[at]++
+					underWay++
+				}
+			case 1, 2: // read at the relay
+				if len(up) == 0 {
+					continue
+				}
+				e := up[0]
+				up = up[1:]
+				at := place{receiver: hash{byte(e.at), byte(e.at >> 8)}}
+				switch {
+				case s.waits(at, e.heard, protocol.Corr{}):
+					down = append(down, answer{e, false})
+				case r.IntN(3) == 0:
+					s.refusal(at)
+					down = append(down, answer{e, false})
+				case e.n < stored[e.at]:
+					t.Fatalf("%d places: %d comes behind %d", places, e.n, stored[e.at])
+				default:
+					if e.n == stored[e.at] {
+						doubled++
+					}
+					stored[e.at] = e.n
+					down = append(down, answer{e, true})
+				}
+			default: // heard
+				if len(down) == 0 {
+					continue
+				}
+				a := down[0]
+				down = down[1:]
+				underWay--
+				e := all[a.at][a.n-1]
+				switch {
+				case a.ok:
+					e.over = true
+					left--
+				case r.IntN(10) == 0: // taken back
+					e.over = true
+					left--
+					heard = (heard + 1) % protocol.HeardModulus
+				default:
+					heard = (heard + 1) % protocol.HeardModulus
+					next[a.at] = min(next[a.at], a.n-1)
+				}
+			}
+		}
+		if len(s.unheard) > maxUnheard || doubled > 0 {
+			t.Errorf("%d places: %d are kept; %d came twice", places, len(s.unheard), doubled)
+		}
 	}
-	t.Run("who had sent one alone", func(t *testing.T) {
-		inPostponing(t, func(p postponing) {
-			at := place{receiver: hash{1}}
-			p.postpone(at, 1, protocol.CodeQueueFull, time.Minute)
-			time.Sleep(time.Hour)
-			p.want(at, 2, true) // it is not known that 1 was taken back
-			time.Sleep(comesAgain)
-			p.want(at, 2, false)
-		})
-	})
 }
 
 // TestAFirstBehindItsCancelIsNotStored: the CANCEL was faster; the key that it would have
@@ -155,55 +212,32 @@ func TestAFirstBehindItsCancelIsNotStored(t *testing.T) {
 	}
 }
 
-// TestPostponedPlacesAreBounded: of more than are told apart what was sent before its
-// sender heard waits wherever it belongs, and what was sent later does not.
-func TestPostponedPlacesAreBounded(t *testing.T) {
-	many := func(p postponing, code protocol.Code) (at, last, other place) {
-		for i := range byte(maxPostponed) {
-			p.postpone(place{receiver: hash{1, i}}, i, protocol.CodeRelayFull, fullWait)
-		}
-		last = place{receiver: hash{2}}
-		p.postpone(last, 100, code, time.Hour)
-		if n := len(p.s.later.places); n != maxPostponed {
-			p.Errorf("%d places are kept", n)
-		}
-		return place{receiver: hash{1}}, last, place{receiver: hash{3}}
+// TestUnheardPlacesAreBounded: who never says what was heard is hung up on.
+func TestUnheardPlacesAreBounded(t *testing.T) {
+	s := newStand(t, func(c *Config) { c.Unread, c.Urgent = 2, 1 })
+	p := s.dial()
+	b := s.queue(p, true)
+	s.relay.mu.Lock()
+	var se *session
+	for se = range s.relay.sessions {
 	}
-	t.Run("comes again", func(t *testing.T) {
-		inPostponing(t, func(p postponing) {
-			at, last, other := many(p, protocol.CodeQueueFull)
-			p.want(last, 101, true)
-			p.want(other, 102, true)
-			p.want(other, 102, false)
-			p.want(last, 100, false)
-			p.want(at, 103, true)
-		})
-	})
-	t.Run("others come", func(t *testing.T) {
-		inPostponing(t, func(p postponing) {
-			_, last, other := many(p, protocol.CodeRelayFull)
-			for id := range byte(underWay - 1) {
-				p.want(other, 110+id, true)
-			}
-			p.want(other, 110+underWay, false)
-			p.want(last, 101, false)
-		})
-	})
-	t.Run("nobody is forgotten early", func(t *testing.T) {
-		inPostponing(t, func(p postponing) {
-			at, last, _ := many(p, protocol.CodeQueueFull)
-			time.Sleep(fullWait)
-			p.postpone(last, 100, protocol.CodeQueueFull, time.Minute)
-			p.want(at, 102, true) // 0 has not come again
-			for id := range byte(underWay) {
-				p.s.waits(last, protocol.MessageID{110 + id}, protocol.Corr{})
-			}
-			p.postpone(last, 100, protocol.CodeQueueFull, time.Minute)
-			if n := len(p.s.later.places); n != 1 {
-				t.Errorf("%d places are kept, of which the others are over", n)
-			}
-		})
-	})
+	s.relay.mu.Unlock()
+	for i := range byte(maxUnheard - 1) {
+		se.refusal(place{receiver: hash{0, i}})
+	}
+	for told := 0; told < maxUnheard-1; {
+		as, err := p.frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		told += len(as)
+	}
+	s.want(p.code(p.putCmd(b, 3, sealed(3))), protocol.CodeQueueFull)
+	s.want(p.code(p.putCmd(b, 4, sealed(4))), protocol.CodeQueueFull)
+	se.refusal(place{receiver: hash{1}})
+	for err := error(nil); err == nil; {
+		_, err = p.frames()
+	}
 }
 
 // TestAFirstThatIsPostponedIsNotOvertaken: by its pace, and because its key could not be

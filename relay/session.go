@@ -67,7 +67,9 @@ type session struct {
 	closed  bool
 	subs    []*subscription // by handle
 	last    uint16          // handle
-	later   *postponed
+
+	refusals uint8 // of PUTs and FIRSTs, for a while; as protocol.Heard counts
+	unheard  []unheard
 }
 
 func newSession(r *Relay, ws *websocket.Conn, w *wire, p prefix) *session {

@@ -16,6 +16,11 @@ import (
 func (s *session) answer(a protocol.Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.say(a)
+}
+
+// say is answer where mu is held.
+func (s *session) say(a protocol.Answer) {
 	if s.closed {
 		return
 	}
@@ -42,7 +47,11 @@ func (s *session) sealOut(t protocol.Type, parts ...[]byte) {
 func (s *session) ok(n protocol.Corr) { s.answer(&protocol.OK{Corr: n.Number()}) }
 
 func (s *session) refuse(n protocol.Corr, code protocol.Code, wait time.Duration) {
-	s.answer(&protocol.Error{Corr: n.Number(), Code: code, Wait: uint32((wait + time.Second - 1) / time.Second)})
+	s.answer(refusal(n, code, wait))
+}
+
+func refusal(n protocol.Corr, code protocol.Code, wait time.Duration) *protocol.Error {
+	return &protocol.Error{Corr: n.Number(), Code: code, Wait: uint32((wait + time.Second - 1) / time.Second)}
 }
 
 // throttle has the reader wait while the writer has too much to write. It is an error

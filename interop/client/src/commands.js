@@ -41,12 +41,15 @@ export const offer = (queue, claim, invite) =>
 
 export const fetchBlob = (location) => command(0x05, BLOB, [location]);
 
-export const put = (target, { messageId, envelope }, ttlClass, urgent) =>
-  command(0x06, OK, [target.sender, messageId, u8(ttlClass), u8(urgent ? 1 : 0)], [target.key.priv], [envelope]);
+/** heard: to how many PUTs and FIRSTs the relay has said on this link that they are to wait. */
+const flags = (urgent, heard) => u8((heard % 128) * 2 + (urgent ? 1 : 0));
 
-export const first = (target, { messageId, envelope }, ttlClass, urgent) =>
+export const put = (target, { messageId, envelope }, ttlClass, urgent, heard) =>
+  command(0x06, OK, [target.sender, messageId, u8(ttlClass), flags(urgent, heard)], [target.key.priv], [envelope]);
+
+export const first = (target, { messageId, envelope }, ttlClass, urgent, heard) =>
   command(
-    0x07, OK, [target.sender, target.claim, target.key.pub, messageId, u8(ttlClass), u8(urgent ? 1 : 0)],
+    0x07, OK, [target.sender, target.claim, target.key.pub, messageId, u8(ttlClass), flags(urgent, heard)],
     [target.key.priv], [envelope],
   );
 

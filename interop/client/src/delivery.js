@@ -14,8 +14,8 @@ const ENDS_A_JOIN = new Set([9, 10, 11, 12]);
 
 /** The largest class that is no longer than what is asked, what is left and what the relay allows; -1: none. */
 function chooseClass(deadline, now, { epochSeconds, longestTtl }) {
-  const longestMs = Math.min(ASKED_LIFE_MS, deadline - now);
-  return LIVES.findLastIndex((life) => life * epochSeconds * 1000 <= longestMs && life <= longestTtl);
+  const longestMs = 1.1 * Math.min(ASKED_LIFE_MS, deadline - now);
+  return Math.max(0, LIVES.findLastIndex((life) => life * epochSeconds * 1000 <= longestMs && life <= longestTtl));
 }
 
 /** When an envelope of this class expires: the end of the epoch that now + life falls into. */
@@ -30,6 +30,7 @@ export class Delivery {
   #relay;
   #options;
   #sentHere = new Set(); // parts that this connection has put
+  #heard = 0; // refusals for a while, to PUTs and FIRSTs
 
   /** options: {again, backwards} of `sync` */
   constructor(profile, link, relay, options = {}) {
@@ -92,10 +93,9 @@ export class Delivery {
   async #send(session, message, part) {
     const now = Date.now();
     const ttlClass = chooseClass(message.deadline, now, this.#link.limits);
-    if (ttlClass < 0) return;
     const command = session.peer.registered ? put : first;
     try {
-      await this.#link.request(command(session.peer, part, ttlClass, message.urgent));
+      await this.#link.request(command(session.peer, part, ttlClass, message.urgent, this.#heard));
     } catch (error) {
       if (!(error instanceof RelayRefusal)) throw error;
       await this.#onRefusal(error, session, message, part);
@@ -111,6 +111,7 @@ export class Delivery {
 
   async #onRefusal(error, session, message, part) {
     if (error.canWait) {
+      this.#heard += 1;
       this.#startWait(session, error);
       return;
     }
