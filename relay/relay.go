@@ -164,18 +164,23 @@ func (r *Relay) openData() (err error) {
 	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {
 		return err
 	}
+	if err := mayMake(r.cfg.FS, r.cfg.Dir); err != nil {
+		return err
+	}
 	if r.store, err = openStore(filepath.Join(r.cfg.Dir, "relay.db"), rate.Limit(r.cfg.Pace)); err != nil {
 		return err
 	}
-	r.slots = slots.Memory(epochSlots)
-	if !r.cfg.KeysInRAM {
-		name := filepath.Join(r.cfg.Dir, "epochs")
-		if r.slots, err = slots.Open(r.cfg.FS, name); errors.Is(err, fs.ErrNotExist) {
-			r.slots, err = slots.Create(r.cfg.FS, name, epochSlots)
-		}
-		if err != nil {
+	name := filepath.Join(r.cfg.Dir, "epochs")
+	if r.cfg.KeysInRAM {
+		if err := leavesNoKeys(r.cfg.FS, name); err != nil {
 			return err
 		}
+		r.slots = slots.Memory(epochSlots)
+	} else if r.slots, err = openSlots(r.cfg.FS, name); err != nil {
+		return err
+	}
+	if err := r.store.keepEpoch(r.cfg.Epoch, r.slots); err != nil {
+		return err
 	}
 	r.spool, err = spool.Open(spool.Config{
 		FS: r.cfg.FS, Dir: filepath.Join(r.cfg.Dir, "spool"), Key: r.store.keys.Spool, Slots: r.slots, Epoch: r.cfg.Epoch,

@@ -28,7 +28,8 @@ type keys struct {
 	Static  [32]byte // RS, private
 	IDs     [32]byte // the secret that queue ids follow from
 	Spool   [32]byte
-	Numbers uint64 // batch numbers that were given out
+	Numbers uint64        // batch numbers that were given out
+	Epoch   time.Duration // of what is in the spool
 }
 
 // queue is a queue's record. It is changed with store.mu held.

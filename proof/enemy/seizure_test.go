@@ -20,6 +20,7 @@ var meanings = []struct {
 	{"keys.Static", "the relay's private key: lets the holder pose as this relay; opens no recorded link", ""},
 	{"keys.IDs", "the secret that queue ids follow from: with a ticket and a key it makes their ids", ""},
 	{"keys.Spool", "authenticates batches of the spool", ""},
+	{"keys.Epoch", "how long an epoch is", "public: it stands in hello"},
 	{"keys.Numbers", "how many batch numbers were given out", ""},
 	{"queues.(key)", "hash of a receiver id", ""},
 	{"queues.Receiver", "the same", ""},

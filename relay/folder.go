@@ -1,0 +1,87 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"kin/internal/disk"
+	"kin/internal/slots"
+)
+
+// ErrFolder is returned by Open for a data folder in which envelopes wait that this relay
+// would destroy.
+var ErrFolder = errors.New("envelopes wait in this data folder that would be lost")
+
+// mayMake tells whether relay.db may be made anew: another one's keys would open nothing
+// of a spool that is there.
+func mayMake(fsys disk.FS, dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "relay.db")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	segments, err := fsys.List(filepath.Join(dir, "spool"))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(segments) == 0 {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("%w: relay.db is missing; put it back, or use another folder", ErrFolder), err)
+}
+
+// openSlots opens the file with the keys of epochs, or makes it.
+func openSlots(fsys disk.FS, name string) (*slots.File, error) {
+	f, err := slots.Open(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = slots.Create(fsys, name, epochSlots)
+	}
+	return f, err
+}
+
+// leavesNoKeys refuses keys in memory while there are some on the disk: what they are for
+// would be dropped, and nobody would destroy them.
+func leavesNoKeys(fsys disk.FS, name string) error {
+	f, err := slots.Open(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	any, err := anyKey(f)
+	if any {
+		err = fmt.Errorf("%w: their keys are on the disk; use --keys disk until all have expired", ErrFolder)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// keepEpoch refuses an epoch of another length while there are keys: by it they would be
+// destroyed early, or never.
+func (s *store) keepEpoch(epoch time.Duration, f *slots.File) error {
+	was := s.keys.Epoch
+	if was == epoch {
+		return nil
+	}
+	any, err := anyKey(f)
+	if err != nil {
+		return err
+	}
+	if any && was != 0 {
+		return fmt.Errorf("%w: their epochs have %v; use --epoch %v until all have expired", ErrFolder, was, was)
+	}
+	s.keys.Epoch = epoch
+	return s.db.Update(func(tx *bbolt.Tx) error { return s.putKeys(tx) })
+}
+
+func anyKey(f *slots.File) (bool, error) {
+	for i := range f.Len() {
+		key, err := f.Get(i)
+		if some := key != nil; some || err != nil {
+			clear(key)
+			return some, err
+		}
+	}
+	return false, nil
+}
