@@ -80,13 +80,13 @@ func (s *session) subscribe(q spool.QueueID) (*subscription, protocol.Code) {
 
 // subscription is the one with a handle; nil if there is none. mu is held.
 func (s *session) subscription(handle uint16) *subscription {
-	if i, ok := slices.BinarySearchFunc(s.subs, handle, byHandle); ok {
+	if i, ok := slices.BinarySearchFunc(s.subs, int(handle), byHandle); ok {
 		return s.subs[i]
 	}
 	return nil
 }
 
-func byHandle(sub *subscription, handle uint16) int { return cmp.Compare(sub.handle, handle) }
+func byHandle(sub *subscription, handle int) int { return cmp.Compare(int(sub.handle), handle) }
 
 func (r *Relay) unsubscribe(sub *subscription) {
 	r.mu.Lock()

@@ -139,13 +139,13 @@ func wireMessage(b []byte) (n int) {
 // push seals what the subscriptions have, within their windows. mu is held, but
 // not while the spool is read.
 func (s *session) push() {
-	for handle := uint16(0); ; { // in their order, so that none is passed over
+	for handle := 0; ; { // in their order, so that none is passed over
 		i, _ := slices.BinarySearchFunc(s.subs, handle+1, byHandle)
 		if i == len(s.subs) {
 			return
 		}
 		sub := s.subs[i]
-		handle = sub.handle
+		handle = int(sub.handle)
 		fits := (outLimit - len(s.out) + msgSize) / msgSize
 		if !sub.dirty || fits <= 0 {
 			continue
