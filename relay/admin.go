@@ -79,6 +79,13 @@ func (r *Relay) Status() Status {
 	return Status{1, "status", r.Fingerprint().String(), r.limits.Durable, connections, queues, st.Messages, st.Bytes}
 }
 
+// Await returns when what everybody has to pass is free for a moment, the spool's writer
+// and the store: never, where the relay stands still.
+func (r *Relay) Await() {
+	r.spool.Await()
+	r.Status()
+}
+
 // Admin serves the administration of a running relay: to be listened to on a socket
 // that only its operator can open.
 func (r *Relay) Admin() http.Handler {

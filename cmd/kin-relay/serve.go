@@ -181,8 +181,9 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir str
 		return err
 	}
 	daemon.SdNotify(false, daemon.SdNotifyReady)
-	stopDog := watchdog(ctx)
+	dog, stopDog := context.WithCancel(ctx)
 	defer stopDog()
+	watchdog(dog, r.Await)
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
@@ -241,28 +242,27 @@ func listenAdmin(name string) (net.Listener, error) {
 	return l, os.Chmod(name, 0o600)
 }
 
-// watchdog tells systemd that the process lives, if it asked.
-func watchdog(ctx context.Context) (stop func()) {
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
-		return func() {}
+// watchdog tells systemd that the relay goes on, if it asked.
+func watchdog(ctx context.Context, await func()) {
+	if every, err := daemon.SdWatchdogEnabled(false); err == nil && every > 0 {
+		go watch(ctx, every/2, await, func() { daemon.SdNotify(false, daemon.SdNotifyWatchdog) })
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		t := time.NewTicker(every / 2)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-				daemon.SdNotify(false, daemon.SdNotifyWatchdog)
-			}
+}
+
+// watch tells, now and then, that what is awaited came; where it never comes, nothing is
+// told, and systemd starts another relay.
+func watch(ctx context.Context, every time.Duration, await, tell func()) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			await()
+			tell()
 		}
-	}()
-	return func() { cancel(); <-done }
+	}
 }
 
 // trimLine is a line without what ends it.

@@ -201,6 +201,12 @@ func (s *Spool) Flush() error {
 	return errors.Join(s.commit(), s.syncZeros())
 }
 
+// Await returns when a commit has its turn: never, where the writer stands still.
+func (s *Spool) Await() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+}
+
 // Close commits what waits and closes the files.
 func (s *Spool) Close() error {
 	s.sweeping.Lock()
