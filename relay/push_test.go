@@ -1,8 +1,11 @@
 package relay
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"kin/internal/disk"
 	"kin/protocol"
 )
 
@@ -31,4 +34,54 @@ func TestTheLastHandleStopsNobody(t *testing.T) {
 	next[*protocol.Msg](p)
 	s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
 	s.want(p.sub(other).Code, protocol.CodeSubscribers)
+}
+
+// gate is a disk on which the next reading waits, once it is shut.
+type gate struct {
+	disk.OS
+	shut         atomic.Bool
+	inside, open chan bool
+}
+
+func (g *gate) Open(name string) (disk.File, error)   { return g.wrap(g.OS.Open(name)) }
+func (g *gate) Create(name string) (disk.File, error) { return g.wrap(g.OS.Create(name)) }
+
+func (g *gate) wrap(f disk.File, err error) (disk.File, error) { return gated{f, g}, err }
+
+type gated struct {
+	disk.File
+	*gate
+}
+
+func (g gated) ReadAt(b []byte, at int64) (int, error) {
+	if g.shut.CompareAndSwap(true, false) {
+		g.inside <- true
+		<-g.gate.open
+	}
+	return g.File.ReadAt(b, at)
+}
+
+// TestNothingIsMissedWhileAnotherQueueIsRead: something is stored in a queue while the
+// next is read, in which nothing is left.
+func TestNothingIsMissedWhileAnotherQueueIsRead(t *testing.T) {
+	dir := t.TempDir()
+	s := newStand(t, func(c *Config) { c.Dir = dir })
+	p := s.dial()
+	a, b := s.queue(p, false), s.queue(p, true)
+	p.ws.Close()
+	s.end() // nothing is in memory any more
+	disk := &gate{inside: make(chan bool), open: make(chan bool)}
+	s = newStand(t, func(c *Config) { c.Dir, c.FS = dir, disk })
+	r, w := s.dial(), s.dial()
+	r.sub(a)
+	if err := s.relay.sweepOnce(time.Now()); err != nil { // which reads too, once
+		t.Fatal(err)
+	}
+	disk.shut.Store(true)
+	r.send(r.subCmd(b))
+	<-disk.inside
+	s.want(w.code(w.cancelCmd(b, 0)), protocol.CodeOK)
+	s.want(w.code(w.firstCmd(a, a.skey, 1, sealed(1))), protocol.CodeOK)
+	close(disk.open)
+	next[*protocol.Msg](r)
 }

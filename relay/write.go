@@ -93,7 +93,7 @@ func (s *session) write() {
 	defer s.relay.work.Done()
 	for {
 		s.mu.Lock()
-		if len(s.out) == 0 {
+		for len(s.out) == 0 && !s.closed && slices.ContainsFunc(s.subs, mayHaveMore) { // again, if something came behind its back
 			s.push()
 		}
 		if len(s.out) == 0 || s.closed {
@@ -135,6 +135,8 @@ func wireMessage(b []byte) (n int) {
 	}
 	return n
 }
+
+func mayHaveMore(sub *subscription) bool { return sub.dirty }
 
 // push seals what the subscriptions have, within their windows. mu is held, but
 // not while the spool is read.
