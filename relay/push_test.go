@@ -3,10 +3,12 @@ package relay
 import (
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kin/internal/disk"
 	"kin/protocol"
+	"kin/relay/spool"
 )
 
 // session is the relay's only one.
@@ -84,4 +86,26 @@ func TestNothingIsMissedWhileAnotherQueueIsRead(t *testing.T) {
 	s.want(w.code(w.firstCmd(a, a.skey, 1, sealed(1))), protocol.CodeOK)
 	close(disk.open)
 	next[*protocol.Msg](r)
+}
+
+// TestNoMessageComesBeforeItsHandle: something is stored while a SUB is carried out.
+func TestNoMessageComesBeforeItsHandle(t *testing.T) {
+	inBubble(t, func(s *stand, p *peer) {
+		b := s.queue(p, true)
+		q, _ := s.relay.store.find(s.relay.store.receivers, b.receiver)
+		if _, code := s.session().subscribe(q.spoolID()); code != protocol.CodeOK {
+			t.Fatal(code)
+		}
+		s.relay.ready([]spool.QueueID{q.spoolID()})
+		synctest.Wait()
+		p.send(p.subCmd(b))
+		as, err := p.frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := as[0].(*protocol.Subbed); !ok {
+			t.Errorf("%T came first", as[0])
+		}
+		next[*protocol.Msg](p)
+	})
 }

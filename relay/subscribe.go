@@ -19,6 +19,7 @@ type subscription struct {
 	after   uint64   // the last sequence that was sent
 	unacked []uint64 // sent and not erased, at most a window
 	dirty   bool     // there may be more
+	known   bool     // the other side has the handle
 }
 
 // sub subscribes to queues. One that the session reads already keeps its handle and
@@ -49,8 +50,16 @@ func (s *session) sub(c *protocol.Sub) {
 	}
 	s.answer(out)
 	for _, sub := range fresh {
-		s.wakeUp(sub)
+		s.follow(sub)
 	}
+}
+
+// follow has what waits in a queue sent: its handle was told.
+func (s *session) follow(sub *subscription) {
+	s.mu.Lock()
+	sub.known = true
+	s.mu.Unlock()
+	s.wakeUp(sub)
 }
 
 // subscribe finds or makes the session's subscription to a queue.

@@ -72,7 +72,7 @@ func (s *session) throttle() error {
 func (s *session) wakeUp(sub *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closed {
+	if !s.closed && sub.known {
 		sub.dirty = true
 		s.startWriter()
 	}
