@@ -49,7 +49,7 @@ func (r *Relay) offer(c *protocol.Offer, now time.Time) (protocol.Code, error) {
 	next, claim := *q, c.ClaimHash
 	next.Claim = &claim
 	if c.Blob != nil {
-		if c.TTL == 0 || time.Duration(c.TTL)*r.cfg.Epoch > max(maxInvite, r.cfg.Epoch) {
+		if c.TTL == 0 || time.Duration(c.TTL) > maxInvite/r.cfg.Epoch {
 			return protocol.CodeTTL, nil
 		}
 		if st.locations[location] != nil {

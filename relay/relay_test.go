@@ -421,6 +421,18 @@ func TestInvite(t *testing.T) {
 	}
 }
 
+func TestAnInviteLivesAWeekAtMost(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	b := &box{ticket: s.ticket(p), rkey: newKey(t)}
+	p.send(p.newCmd(b))
+	b.receiver = next[*protocol.IDs](p).Receiver
+	for _, ttl := range []uint32{169, 2562048, 3000000000, 1<<32 - 1} { // 2,562,048 hours overflow a time.Duration
+		s.want(p.code(p.offerCmd(b, ttl, protocol.ID{4}, sealed(8))), protocol.CodeTTL)
+	}
+	s.want(p.code(p.offerCmd(b, 168, protocol.ID{4}, sealed(8))), protocol.CodeOK)
+}
+
 func TestRevokedInviteSaysSo(t *testing.T) {
 	s := newStand(t, nil)
 	p := s.dial()
