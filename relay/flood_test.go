@@ -240,6 +240,32 @@ func TestWhoHoldsConnectionsKeepsNobodyOut(t *testing.T) {
 	}
 }
 
+// TestAKeyThatIsBroughtProvesNothing: who brings a key of their own, and a claim or a ticket
+// that is not for them, makes way like everybody else.
+func TestAKeyThatIsBroughtProvesNothing(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	b := s.queue(p, true)
+	x := s.dial()
+	wrong := *b
+	wrong.claim[0] ^= 1
+	s.want(x.code(x.firstCmd(&wrong, newKey(t), 1, sealed(1))), protocol.CodeUnknown)
+	s.want(x.code(x.firstCmd(b, newKey(t), 1, sealed(1))), protocol.CodeUsed)
+	s.want(x.code(x.newCmd(&box{ticket: b.ticket, rkey: newKey(t)})), protocol.CodeTicket)
+	loiterers := func() int {
+		s.relay.mu.Lock()
+		defer s.relay.mu.Unlock()
+		return s.relay.unknown[loiterer].Len()
+	}
+	if loiterers() != 1 {
+		t.Error("who knows nobody's key is proven")
+	}
+	s.want(x.code(x.firstCmd(b, b.skey, 1, sealed(1))), protocol.CodeOK)
+	if loiterers() != 0 {
+		t.Error("who knows a queue's key is not")
+	}
+}
+
 // TestChunksThatNeverEnd: beside as many frames of 64 KiB that stop half-way as may come
 // in at once, messages pass. Who sends one more, or has no queue, is hung up.
 func TestChunksThatNeverEnd(t *testing.T) {

@@ -168,12 +168,14 @@ func (s *session) allowed(found bool, key *[32]byte, p protocol.Proof, n protoco
 	case !s.proved(*key, p, n, cmd):
 		s.refuse(n, protocol.CodeProof, 0)
 	default:
+		s.relay.known(s)
 		return true
 	}
 	return false
 }
 
-// proved checks a command's proof under a queue's key.
+// proved checks a command's proof under a key, which may be one that the command brings:
+// then it says nothing of who sent it.
 func (s *session) proved(key [32]byte, p protocol.Proof, n protocol.Corr, cmd protocol.Command) bool {
 	i := slices.IndexFunc(s.proofKeys, func(k proofKey) bool { return k.of == key })
 	if i < 0 {
@@ -193,8 +195,5 @@ func (s *session) proved(key [32]byte, p protocol.Proof, n protocol.Corr, cmd pr
 	signed := cmd.SignedBytes()
 	ok := s.proofKeys[i].shared.Verify(p, s.link.SID, n, signed)
 	clear(signed)
-	if ok && s.rank != proven {
-		s.relay.known(s)
-	}
 	return ok
 }

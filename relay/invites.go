@@ -136,6 +136,7 @@ func (s *session) first(c *protocol.First) {
 	case code != protocol.CodeOK:
 		s.refuse(c.Corr, code, 0)
 	default:
+		s.relay.known(s)
 		s.store(&q, c.Corr, c.Message, c.Class, c.Flags, c.Envelope)
 	}
 }

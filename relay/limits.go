@@ -47,8 +47,11 @@ func (r *Relay) linkUp(s *session) error {
 	return nil
 }
 
-// known notes that a session has shown the key of a queue.
+// known notes that a session has shown the key of a queue. Its reader calls it.
 func (r *Relay) known(s *session) {
+	if s.rank == proven {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rank(s, proven)
