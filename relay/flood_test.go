@@ -317,6 +317,34 @@ func TestARefusedIssueWritesNothing(t *testing.T) {
 	}
 }
 
+// TestATryThatIsNotCountedWritesNothing: who was shown an invite can try it again and again.
+func TestATryThatIsNotCountedWritesNothing(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	b := s.bare(p)
+	s.want(p.code(p.offerCmd(b, 48, protocol.ID{4}, sealed(8))), protocol.CodeOK)
+	s.want(p.code(p.firstCmd(b, b.skey, 1, sealed(1))), protocol.CodeOK)
+	st := s.relay.store
+	st.mu.Lock()
+	st.receivers[hashOf(b.receiver)].Invite.Tries = maxTries - 1
+	st.mu.Unlock()
+	try := func() (written int64) {
+		before := st.db.Stats()
+		s.want(p.code(p.firstCmd(b, newKey(t), 2, sealed(2))), protocol.CodeUsed)
+		after := st.db.Stats()
+		return after.TxStats.GetWrite() - before.TxStats.GetWrite()
+	}
+	if try() == 0 {
+		t.Error("the last that is counted was not written")
+	}
+	if n := try(); n != 0 {
+		t.Errorf("%d writes of the database for the next one", n)
+	}
+	if sub := p.sub(b); sub.Tries != maxTries {
+		t.Errorf("%d tries", sub.Tries)
+	}
+}
+
 // TestAProofIsCheckedLast: it costs more than all else, so who has no ticket and no
 // queue gets none checked.
 func TestAProofIsCheckedLast(t *testing.T) {

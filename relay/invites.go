@@ -8,7 +8,10 @@ import (
 	"kin/relay/spool"
 )
 
-const maxInvite = 7 * 24 * time.Hour
+const (
+	maxInvite = 7 * 24 * time.Hour
+	maxTries  = 255 // that are counted
+)
 
 func (s *session) offer(c *protocol.Offer) {
 	st := s.relay.store
@@ -159,9 +162,10 @@ func (r *Relay) register(c *protocol.First, now time.Time) (code protocol.Code, 
 	if q.Invite != nil {
 		inv := *q.Invite
 		if q.SenderKey != nil && !q.Gone {
-			if inv.Tries < 255 {
-				inv.Tries++
+			if inv.Tries == maxTries {
+				return protocol.CodeUsed, nil, nil
 			}
+			inv.Tries++
 			next.Invite = &inv
 			return protocol.CodeUsed, &next, st.change(q, &next)
 		}

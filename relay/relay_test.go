@@ -274,14 +274,21 @@ func (p *peer) sub(b *box) protocol.Subscription {
 
 func sealed(fill byte) []byte { return bytes.Repeat([]byte{fill}, protocol.EnvelopeSize) }
 
-// queue makes a queue with a claim, and a sender if sent is set.
-func (s *stand) queue(p *peer, sender bool) *box {
+// bare makes a queue of which nothing was offered.
+func (s *stand) bare(p *peer) *box {
 	s.t.Helper()
 	b := &box{ticket: s.ticket(p), rkey: newKey(s.t), skey: newKey(s.t)}
 	rand.Read(b.claim[:])
 	p.send(p.newCmd(b))
 	ids := next[*protocol.IDs](p)
 	b.receiver, b.sender = ids.Receiver, ids.Sender
+	return b
+}
+
+// queue makes a queue with a claim, and a sender if sent is set.
+func (s *stand) queue(p *peer, sender bool) *box {
+	s.t.Helper()
+	b := s.bare(p)
 	if c := p.code(p.offerCmd(b, 0, protocol.ID{}, nil)); c != protocol.CodeOK {
 		s.t.Fatal("offer:", c)
 	}
@@ -395,10 +402,7 @@ func TestFirstRegistersOneKey(t *testing.T) {
 func TestInvite(t *testing.T) {
 	s := newStand(t, nil)
 	p := s.dial()
-	b := &box{ticket: s.ticket(p), rkey: newKey(t), skey: newKey(t), claim: [32]byte{5}}
-	p.send(p.newCmd(b))
-	ids := next[*protocol.IDs](p)
-	b.receiver, b.sender = ids.Receiver, ids.Sender
+	b := s.bare(p)
 	location := protocol.ID{4, 4}
 	s.want(p.code(p.offerCmd(b, 48, location, sealed(8))), protocol.CodeOK)
 	s.want(p.code(p.offerCmd(b, 48, location, sealed(8))), protocol.CodeOK)
@@ -424,9 +428,7 @@ func TestInvite(t *testing.T) {
 func TestAnInviteLivesAWeekAtMost(t *testing.T) {
 	s := newStand(t, nil)
 	p := s.dial()
-	b := &box{ticket: s.ticket(p), rkey: newKey(t)}
-	p.send(p.newCmd(b))
-	b.receiver = next[*protocol.IDs](p).Receiver
+	b := s.bare(p)
 	for _, ttl := range []uint32{169, 2562048, 3000000000, 1<<32 - 1} { // 2,562,048 hours overflow a time.Duration
 		s.want(p.code(p.offerCmd(b, ttl, protocol.ID{4}, sealed(8))), protocol.CodeTTL)
 	}
@@ -436,10 +438,7 @@ func TestAnInviteLivesAWeekAtMost(t *testing.T) {
 func TestRevokedInviteSaysSo(t *testing.T) {
 	s := newStand(t, nil)
 	p := s.dial()
-	b := &box{ticket: s.ticket(p), rkey: newKey(t), skey: newKey(t), claim: [32]byte{5}}
-	p.send(p.newCmd(b))
-	ids := next[*protocol.IDs](p)
-	b.receiver, b.sender = ids.Receiver, ids.Sender
+	b := s.bare(p)
 	s.want(p.code(p.offerCmd(b, 48, protocol.ID{4}, sealed(8))), protocol.CodeOK)
 	s.want(p.code(p.delCmd(b)), protocol.CodeOK)
 	s.want(p.code(p.delCmd(b)), protocol.CodeUnknownQueue)
