@@ -129,7 +129,7 @@ func (s *session) first(c *protocol.First) {
 		}
 	}
 	code, told, err := s.relay.register(c, time.Now())
-	if told != nil {
+	if err == nil && told != nil {
 		s.relay.tell(told)
 	}
 	switch {

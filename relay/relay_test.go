@@ -425,6 +425,27 @@ func TestInvite(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotCommittedIsNotTold: where the database can't be written, nobody is told that
+// the invite was used.
+func TestWhatIsNotCommittedIsNotTold(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	b := s.bare(p)
+	s.want(p.code(p.offerCmd(b, 48, protocol.ID{4}, sealed(8))), protocol.CodeOK)
+	r := s.dial()
+	r.sub(b)
+	s.relay.store.db.Close()
+	s.want(p.code(p.firstCmd(b, b.skey, 1, sealed(1))), protocol.CodeInternal)
+	r.send(r.subCmd(b))
+	as, err := r.frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sub, ok := as[0].(*protocol.Subbed); !ok || sub.Queues[0].Invite != protocol.InviteOpen {
+		t.Errorf("%+v; want SUBBED with an open invite", as[0])
+	}
+}
+
 func TestAnInviteLivesAWeekAtMost(t *testing.T) {
 	s := newStand(t, nil)
 	p := s.dial()
