@@ -3,12 +3,13 @@ package main
 import (
 	"container/list"
 	"crypto/tls"
+	"log"
 	"net"
 	"net/http"
 	"sync"
 )
 
-// door counts the connections that are no websockets yet: the relay knows nothing of
+// door counts the connections that are no websockets yet: the relay can't end one of
 // them. When there are more than room, the one that came first makes way, so that who
 // stands in the door keeps nobody out and takes no descriptor from the spool.
 type door struct {
@@ -17,6 +18,13 @@ type door struct {
 	mu    sync.Mutex
 	order list.List // of net.Conn, the first to come in front
 	at    map[net.Conn]*list.Element
+}
+
+// server serves those who come through the door.
+func (d *door) server(h http.Handler, log *log.Logger) *http.Server {
+	s := &http.Server{Handler: h, ReadTimeout: headerWait, WriteTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: log, ConnState: d.note}
+	s.SetKeepAlivesEnabled(false) // a connection becomes a websocket or ends
+	return s
 }
 
 // note is the server's ConnState.

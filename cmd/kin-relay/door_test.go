@@ -8,9 +8,13 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"kin/protocol"
+	"kin/relay"
 )
 
 // TestTheDoorIsNotHeld: connections that send nothing make way for who comes after
@@ -41,6 +45,65 @@ func TestTheDoorIsNotHeld(t *testing.T) {
 		t.Fatal("the door is held:", err)
 	}
 	r.Body.Close()
+}
+
+// pipes is a listener without a network, for a bubble.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p pipes) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	p <- theirs
+	return ours
+}
+
+// TestACrowdInTheDoorKeepsNobodyOut: where few connections are allowed, more requests that
+// never end than those may be strangers do not hold up who comes behind them.
+func TestACrowdInTheDoorKeepsNobodyOut(t *testing.T) {
+	const few = 10
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r, err := relay.Open(relay.Config{Dir: dir, Connections: 4 * few, Unlinked: few})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &door{room: doorRoom(1<<20, few)}
+		server, l := d.server(r, nil), make(pipes)
+		go server.Serve(r.InTurn(l))
+		begun := time.Now()
+		for range 3 * few {
+			c := l.dial()
+			defer c.Close()
+			go io.WriteString(c, "GET / HTTP/1.1\r\n")
+			synctest.Wait()
+		}
+		dialer := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}, NetDial: func(string, string) (net.Conn, error) { return l.dial(), nil }}
+		ws, _, err := dialer.Dial("ws://relay", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := ws.ReadMessage(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("the newcomer was in after %v", took)
+		}
+		ws.Close()
+		close(l)
+		server.Close()
+		if err := r.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // ended reads until the other side closes.

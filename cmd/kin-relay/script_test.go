@@ -93,3 +93,13 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 		t.Errorf("%d in 128 MiB", got)
 	}
 }
+
+func TestTheDoorHasLessRoomThanStrangers(t *testing.T) {
+	for _, x := range []struct{ descriptors, strangers, want int }{
+		{1 << 20, 2500, 128}, {1 << 20, 100, 50}, {1 << 20, 1, 1}, {256, 48, 24}, {256, 2500, 32},
+	} {
+		if got := doorRoom(x.descriptors, x.strangers); got != x.want {
+			t.Errorf("%d in the door, of %d descriptors and %d strangers; want %d", got, x.descriptors, x.strangers, x.want)
+		}
+	}
+}

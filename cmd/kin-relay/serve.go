@@ -104,12 +104,13 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 		return err
 	}
 	all := connections(s.connections, descriptors(), memory)
+	unlinked := strangers(all, memory)
 	r, err := relay.Open(relay.Config{Dir: dir, Epoch: s.epoch.D, MaxTTL: s.maxTTL.D, KeysInRAM: s.keys == "ram", Log: log,
-		Connections: all, Unlinked: strangers(all, memory)})
+		Connections: all, Unlinked: unlinked})
 	if err != nil {
 		return err
 	}
-	err = a.listen(ctx, s, r, dir, log)
+	err = a.listen(ctx, s, r, &door{room: doorRoom(descriptors(), unlinked)}, dir, log)
 	end, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
 	return errors.Join(err, r.Shutdown(end))
@@ -123,9 +124,6 @@ const connectionMemory = 6000
 // reader has a stack and a buffer of 8 KiB each.
 const strangerMemory = connectionMemory + 16<<10
 
-// doorRoom is how many connections may be no websockets yet; each takes 15 KB.
-const doorRoom = 128
-
 // connections is how many of those that were asked for fit beside the reserve of
 // descriptors, and into memory.
 func connections(asked, descriptors int, memory int64) int {
@@ -136,6 +134,13 @@ func connections(asked, descriptors int, memory int64) int {
 // quarter of the memory has room for. Where there are more, newcomers wait.
 func strangers(all int, memory int64) int {
 	return max(1, int(min(int64(all/4), memory/4/strangerMemory)))
+}
+
+// doorRoom is how many connections may be no websockets yet; each takes 15 KB. The relay
+// counts them as strangers, and lets nobody come where there are enough of those: half of
+// them at most may stand in the door, where the first makes way for the next.
+func doorRoom(descriptors, strangers int) int {
+	return max(1, min(128, reserve(descriptors)/2, strangers/2))
 }
 
 // reserve is how many descriptors are left to the relay's own files, and to
@@ -150,7 +155,7 @@ func (a *app) logger(form string) *slog.Logger {
 }
 
 // listen serves until the context ends.
-func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir string, log *slog.Logger) error {
+func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, d *door, dir string, log *slog.Logger) error {
 	l, err := listenTCP(ctx, s.listen)
 	if err != nil {
 		return err
@@ -164,9 +169,7 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, dir str
 	inspect(dir, func(key string, args ...any) { log.Warn(a.say.T(key, args...)) })
 	confine(dir, s.cert, s.key)
 	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // net/http's log names addresses
-	d := &door{room: min(doorRoom, reserve(descriptors())/2)}
-	server := &http.Server{Handler: r, ReadTimeout: headerWait, WriteTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: quiet, ConnState: d.note}
-	server.SetKeepAlivesEnabled(false) // a connection becomes a websocket or ends
+	server := d.server(r, quiet)
 	adminServer := &http.Server{Handler: r.Admin(), ReadHeaderTimeout: headerWait, ErrorLog: quiet}
 	ended := make(chan error, 2)
 	go func() { ended <- adminServer.Serve(admin) }()
