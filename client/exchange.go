@@ -97,6 +97,9 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 				add(q.Relay, 1)
 			}
 		}
+		if err := w.giveUpParts(); err != nil {
+			return err
+		}
 		err = eachRecord(w, tableOutbox, func(key []byte, o *op) error {
 			c, err := w.contact(o.Contact)
 			if err != nil {

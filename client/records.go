@@ -169,6 +169,7 @@ type row struct {
 	Text     []byte   `json:",omitempty"`
 	Parts    [][]byte `json:",omitempty"` // incoming, incomplete
 	Have     int      `json:",omitempty"`
+	GivenUp  bool     `json:",omitempty"` // incomplete for ever: its parts were forgotten
 	Urgent   bool     `json:",omitempty"`
 	Session  id
 	Seq      uint64 // of its last envelope

@@ -321,6 +321,9 @@ func (w *work) takeBody(c *contact, s *session, b *body, m mark) error {
 		s.owe(w, c, receipt{b.seq, m})
 		return nil
 	}
+	if late, err := w.comesTooLate(c, s, b); late || err != nil {
+		return err
+	}
 	s.owe(w, c, receipt{b.seq, m})
 	return w.takeText(c, s, b)
 }

@@ -2,7 +2,9 @@ package client
 
 import (
 	"bytes"
+	"errors"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -36,7 +38,7 @@ func (w *work) takeText(c *contact, s *session, b *body) error {
 		if r.Have++; r.Have < len(r.Parts) {
 			break
 		}
-		r.Text, r.Parts = slices.Concat(r.Parts...), nil
+		r.Text, r.Parts, r.Received = slices.Concat(r.Parts...), nil, w.now
 		if err := w.tx.Delete(tableMessage, messageKey(c.ID, true, r.ID)); err != nil {
 			return err
 		}
@@ -87,3 +89,46 @@ func (s *session) partsOf(said uuid.UUID) uuid.UUID { return uuid.NewSHA1(said, 
 
 // complete tells whether all of a text is here.
 func (r *row) complete() bool { return r.Parts == nil }
+
+// lastChance is until when the rest of an incomplete text can come: the time that its
+// sender gave it, from its first part on, and then the longest life on a relay. By this
+// profile's clock alone.
+func (r *row) lastChance() time.Time {
+	return r.Received.Add(min(r.Until.Sub(r.Made), DefaultUntil) + DefaultUntil)
+}
+
+// giveUpParts forgets the parts of texts that can't become whole any more. While their
+// session lives it is known that there were some: the rest must get no receipt.
+func (w *work) giveUpParts() error {
+	return eachRecord(w, tableMessage, func(key []byte, r *row) error {
+		if r.complete() {
+			return nil
+		}
+		c, err := w.contact(id(key))
+		if err != nil {
+			return err
+		}
+		switch {
+		case c == nil || c.findSession(r.Session) == nil:
+			return w.tx.Delete(tableMessage, key)
+		case r.GivenUp || !w.now.After(r.lastChance()):
+			return nil
+		}
+		r.GivenUp, r.Parts = true, make([][]byte, len(r.Parts))
+		return w.putRow(c, r)
+	})
+}
+
+// comesTooLate tells whether b is a part of a text that was given up. It gets no receipt,
+// nor does its duplicate, for the text would then count as delivered.
+func (w *work) comesTooLate(c *contact, s *session, b *body) (bool, error) {
+	if b.kind != kindText || b.items.count == 0 {
+		return false, nil
+	}
+	r, err := w.row(c, true, s.partsOf(b.id))
+	if r == nil || !r.GivenUp || err != nil {
+		return false, err
+	}
+	w.event(c, EventLost)
+	return true, errors.Join(w.note(c, s, NoteLost, b.seq), w.tx.Delete(tableSeen, seenKey(s.ID, b.seq)))
+}

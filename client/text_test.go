@@ -1,9 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -231,4 +233,96 @@ func TestWhatIsNotTheSameIsShown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What came of a text is kept for as long as the rest can come, whatever the days that are
+// kept: its receipts are out. Then the rest gets none, and the text never counts as delivered.
+func TestPartsOutliveTheRetentionDays(t *testing.T) {
+	const day = 24 * time.Hour
+	long := strings.Repeat("x", 2000)
+	for name, c := range map[string]struct {
+		after time.Duration
+		shown string
+		state State
+	}{"in time": {3 * day, long, StateDelivered}, "too late": {29 * day, NoteLost, StateExpiredUnread}} {
+		t.Run(name, func(t *testing.T) {
+			inTown(t, func(t *testing.T, w *town) {
+				k, _ := w.couple()
+				h, err := makeProfile(filepath.Join(t.TempDir(), "h"), []byte("correct horse"), cheap, day, &self{Name: "H"}, w.dial)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(h.Close)
+				w.join(k, h, "H")
+				sent, err := k.Send(t.Context(), "H", long, SendOptions{QueueOnly: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				parts := outboxOf(t, k)
+				w.cut()
+				give(t, h, "K", parts[0].Envelope)
+				time.Sleep(c.after)
+				prepare(t, h)
+				give(t, h, "K", parts[1].Envelope)
+				give(t, h, "K", parts[1].Envelope)
+				prepare(t, h) // what is whole today is kept from today
+				var got []string
+				if _, err := h.ShowNew("K", func(ms []Message) error { got = append(got, ms[0].Text+ms[0].Note); return nil }); err != nil {
+					t.Fatal(err)
+				}
+				w.want(got, c.shown)
+				if err := h.update(nil, func(w *work) error {
+					c, err := w.find("K")
+					if err == nil {
+						_, err = w.sealReceipts(c, c.Session)
+					}
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+				for _, o := range outboxOf(t, h) {
+					give(t, k, "H", o.Envelope)
+				}
+				w.wantState(k, c.state, sent)
+			})
+		})
+	}
+}
+
+// outboxOf is what is in the outbox, in the order of its numbers.
+func outboxOf(t *testing.T, p *Profile) (ops []*op) {
+	t.Helper()
+	err := p.view(func(w *work) error {
+		return eachRecord(w, tableOutbox, func(_ []byte, o *op) error { ops = append(ops, o); return nil })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(ops, func(a, b *op) int { return cmp.Compare(a.Seq, b.Seq) })
+	return ops
+}
+
+// give has a profile take an envelope of a contact's.
+func give(t *testing.T, p *Profile, label string, envelope []byte) {
+	t.Helper()
+	err := p.update(nil, func(w *work) error {
+		c, err := w.find(label)
+		if err == nil {
+			_, err = w.take(c.ID, c.Session.In.Receiver, envelope)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// prepare has a profile do what time asks for.
+func prepare(t *testing.T, p *Profile) Report {
+	t.Helper()
+	var r Report
+	if _, err := p.prepare(&r); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

@@ -208,12 +208,14 @@ func (w *work) addRow(c *contact, r *row) error {
 	return w.putRow(c, r)
 }
 
+// putRow stores a row with its retention day. A text that is not whole has none yet: the
+// receipts for its parts are out.
 func (w *work) putRow(c *contact, r *row) error {
-	made := r.Received
-	if !r.In {
-		made = r.Made
+	key := messageKey(c.ID, r.In, r.ID)
+	if !r.complete() {
+		return w.put(tableMessage, key, r)
 	}
-	return w.putUntil(tableMessage, messageKey(c.ID, r.In, r.ID), r, made)
+	return w.putUntil(tableMessage, key, r, r.when())
 }
 
 func (w *work) row(c *contact, in bool, u [16]byte) (*row, error) {
