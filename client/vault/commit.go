@@ -13,9 +13,9 @@ import (
 	"kin/internal/slots"
 )
 
-// reserve is how many free slots new records and days leave, so that what has a
-// slot can always take a new one.
-const reserve = 8
+// Steps is how many records that PutRotating stored a commit can replace, however full
+// the profile is: new ones, and days, leave so many free slots.
+const Steps = 8
 
 // rotateEvery is how long replaced and deleted records can stay readable to
 // somebody who has the disk and the passphrase.
@@ -140,7 +140,7 @@ func (v *Vault) begin(s *slots.File, bolt *bbolt.Tx) (*Tx, error) {
 // the old keys. A crash between any two leaves a profile that opens.
 func (tx *Tx) commit() error {
 	v := tx.v
-	if n := tx.root.free(); n < tx.old.free() && n < reserve {
+	if n := tx.root.spare(); n < tx.old.spare() && n < Steps {
 		return ErrFull
 	}
 	tx.root.generation++

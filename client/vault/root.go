@@ -193,6 +193,19 @@ func (r *root) free() int {
 	return n
 }
 
+// spare counts the free slots that are left once every day that is kept has one: a
+// profile full of contacts must not stop at midnight. A day that is over may still
+// be there, beside today.
+func (r *root) spare() int {
+	days := 0
+	for _, e := range r.slots {
+		if e.use == useDay {
+			days++
+		}
+	}
+	return r.free() - max(0, int(r.keepDays)+2-days)
+}
+
 // add puts a record into the sum, or takes it out again.
 func (r *root) add(part [sha256.Size]byte) {
 	subtle.XORBytes(r.sum[:], r.sum[:], part[:])
