@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"kin/client/vault"
 	"kin/protocol"
 )
 
@@ -246,15 +247,15 @@ var (
 	errHandle  = offline(errors.New("the relay sends for a queue that was not asked for"))
 )
 
-// takeBatch commits a MSG and those that are already here, then lets the relay
-// forget them.
+// takeBatch commits a MSG and those that are already here, of as many queues as a commit
+// may step ratchets, then lets the relay forget them.
 func (v *visit) takeBatch(m *protocol.Msg) error {
-	msgs := []*protocol.Msg{m}
-	for len(msgs) < batch {
+	msgs, queues := []*protocol.Msg{m}, map[uint16]bool{m.Handle: true}
+	for len(msgs) < batch && len(queues) < vault.Steps {
 		select {
 		case m, ok := <-v.conn.msgs:
 			if ok {
-				msgs = append(msgs, m)
+				msgs, queues[m.Handle] = append(msgs, m), true
 				continue
 			}
 		default:

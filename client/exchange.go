@@ -84,15 +84,24 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 		}
 		relays = append(relays, &relayWork{a, queues})
 	}
-	err := p.update(report, func(w *work) error {
+	err := p.inSteps(report, func(w *work) error {
+		contacts, err := w.all()
+		for _, c := range contacts {
+			if err == nil {
+				err = w.age(c)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = p.update(report, func(w *work) error {
 		contacts, err := w.all()
 		if err != nil {
 			return err
 		}
 		for _, c := range contacts {
-			if err := w.age(c); err != nil {
-				return err
-			}
 			for _, q := range c.readable(w.now) {
 				add(q.Relay, 1)
 			}
@@ -128,7 +137,8 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 }
 
 // age does what time asks for in a contact: keys of an old invite die, messages whose
-// keys have died are lost, and nobody answers a refused join any more.
+// keys have died are lost, and nobody answers a refused join any more. What a full commit
+// has no room for is left.
 func (w *work) age(c *contact) error {
 	if err := w.sweepInvites(c); err != nil {
 		return err
@@ -139,6 +149,9 @@ func (w *work) age(c *contact) error {
 		}
 	}
 	for _, s := range c.sessions() {
+		if w.full() {
+			return nil
+		}
 		r, err := w.ratchet(s)
 		if err != nil {
 			return err

@@ -60,14 +60,14 @@ func (w *work) receipts(c *contact, s *session, come []receipt, mark func(*part)
 
 // sendReceipts seals the receipts that are due for contacts at one relay.
 func (p *Profile) sendReceipts(relay protocol.Address) error {
-	return p.update(nil, func(w *work) error {
+	return p.inSteps(nil, func(w *work) error {
 		contacts, err := w.all()
 		if err != nil {
 			return err
 		}
 		for _, c := range contacts {
 			s, err := c.writable()
-			if err != nil || s.Out.Relay.Fingerprint != relay.Fingerprint || !s.isDue(w.now) {
+			if err != nil || w.full() || s.Out.Relay.Fingerprint != relay.Fingerprint || !s.isDue(w.now) {
 				continue
 			}
 			if _, err := w.sealReceipts(c, s); err != nil {

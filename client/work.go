@@ -46,6 +46,25 @@ func (p *Profile) update(r *Report, f func(*work) error) error {
 	return err
 }
 
+// inSteps updates with f again and again, until it has not been stopped by w.full.
+func (p *Profile) inSteps(r *Report, f func(*work) error) error {
+	for full := true; full; {
+		err := p.update(r, func(w *work) error {
+			err := f(w)
+			full = w.full()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// full tells whether a commit steps as many ratchets as it may: in a profile that is
+// full there is no room for more.
+func (w *work) full() bool { return len(w.stepped) >= vault.Steps }
+
 // view runs f, which changes nothing.
 func (p *Profile) view(f func(*work) error) error {
 	return p.v.View(func(tx *vault.Tx) error { return f(newWork(tx, new(Report))) })
