@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kin/internal/random"
 	"kin/protocol"
 )
@@ -109,13 +111,13 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 		if err := w.giveUpParts(); err != nil {
 			return err
 		}
-		err = eachRecord(w, tableOutbox, func(key []byte, o *op) error {
+		if err := w.ageOutbox(); err != nil {
+			return err
+		}
+		err = eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
 			c, err := w.contact(o.Contact)
-			if err != nil {
+			if c == nil || err != nil || !w.now.Before(o.Deadline) && !o.Cancel {
 				return err
-			}
-			if c == nil || !w.now.Before(o.Deadline) && !o.Cancel || w.now.After(o.Deadline.Add(DefaultUntil)) {
-				return w.tx.Delete(tableOutbox, key)
 			}
 			if s := c.findSession(o.Session); s != nil {
 				add(s.Out.Relay, 0)
@@ -134,6 +136,51 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 		})
 	})
 	return relays, err
+}
+
+// ageOutbox tells of texts whose deadline is over and that never went out whole, and
+// forgets what is over for long: until then the clock may be wrong now, and right the next
+// time.
+func (w *work) ageOutbox() error {
+	told := map[uuid.UUID]bool{}
+	return eachRecord(w, tableOutbox, func(key []byte, o *op) error {
+		c, err := w.contact(o.Contact)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return w.tx.Delete(tableOutbox, key)
+		}
+		unsent, err := w.isUnsent(c, o)
+		if err != nil {
+			return err
+		}
+		if unsent && !o.Told && !told[*o.Message] {
+			told[*o.Message] = true
+			w.event(c, EventUnsent)
+		}
+		if w.now.After(o.Deadline.Add(DefaultUntil)) {
+			if unsent {
+				err = w.markParts(c, o, func(r *row, _ *part) { r.State, r.Changed = StateExpiredUnread, r.Until })
+			}
+			return errors.Join(err, w.tx.Delete(tableOutbox, key))
+		}
+		if o.Told == unsent {
+			return nil
+		}
+		o.Told = unsent
+		return w.put(tableOutbox, key, o)
+	})
+}
+
+// isUnsent tells whether an op is of a text whose deadline is over, and no relay ever had
+// it: not if the text was said elsewhere, or received.
+func (w *work) isUnsent(c *contact, o *op) (bool, error) {
+	if o.Message == nil || o.Cancel || !o.Until.IsZero() || w.now.Before(o.Deadline) {
+		return false, nil
+	}
+	r, err := w.row(c, false, *o.Message)
+	return r == nil || r.Session == o.Session && r.state(w.now) == StateExpiredUnread, err
 }
 
 // age does what time asks for in a contact: keys of an old invite die, messages whose
@@ -319,7 +366,7 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report,
 }
 
 // Sync sends and takes all it can, for at most wait. The report says how many messages
-// are not out yet, without those that can't go out any more. ErrStopped is as for Receive.
+// are not out yet, without those that can't go out any more: its events do, once. ErrStopped is as for Receive.
 func (p *Profile) Sync(ctx context.Context, wait time.Duration) (Report, error) {
 	r, err := p.try(ctx, wait, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
 	if err == nil {

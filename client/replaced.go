@@ -37,7 +37,7 @@ func (w *work) takeBackOld() error {
 	var left []*op
 	err := eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
 		c, err := w.contact(o.Contact)
-		if c == nil || err != nil || o.Message == nil || o.Cancel {
+		if c == nil || err != nil || o.Message == nil || o.Cancel || !w.now.Before(o.Deadline) {
 			return err
 		}
 		if s := c.findSession(o.Session); s != nil && s.Left && !s.Stopped {

@@ -238,7 +238,6 @@ func TestWhatIsNotTheSameIsShown(t *testing.T) {
 // What came of a text is kept for as long as the rest can come, whatever the days that are
 // kept: its receipts are out. Then the rest gets none, and the text never counts as delivered.
 func TestPartsOutliveTheRetentionDays(t *testing.T) {
-	const day = 24 * time.Hour
 	long := strings.Repeat("x", 2000)
 	for name, c := range map[string]struct {
 		after time.Duration

@@ -132,6 +132,7 @@ const (
 	EventTried       EventKind = "tried"        // somebody else tried to use the invite
 	EventQuarantined EventKind = "quarantined"  // Count envelopes could not be opened
 	EventLost        EventKind = "lost"         // Count messages can no longer be opened
+	EventUnsent      EventKind = "unsent"       // Count texts expired here: no relay ever had them whole
 	EventStopped     EventKind = "stopped"      // this profile is older than what the contact has seen
 	EventNewerCopy   EventKind = "newer_copy"   // in a replaced session they answer to a newer profile than this: what waits there is left to it
 	EventForked      EventKind = "forked"       // the contact's profile was copied
