@@ -93,3 +93,32 @@ func TestATextThatNeverWentOutIsTold(t *testing.T) {
 		})
 	}
 }
+
+// A receipt that became due while the clock was ahead is due, and a relay that took a text
+// then is not taken to have it for longer than it can.
+func TestAClockThatWasAheadDelaysNothing(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		sent := w.say(g, "K", "update")
+		changeTexts(t, g, func(o *op) { o.Until = o.Until.Add(60 * day) })
+		prepare(t, g)
+		for _, o := range outboxOf(t, g) {
+			if o.Message != nil && o.Until.After(time.Now()) {
+				t.Errorf("the relay is taken to have it until %v", o.Until)
+			}
+		}
+		w.take(k)
+		err := k.change("G", func(w *work, c *contact) error {
+			for i := range c.Session.Due {
+				c.Session.Due[i].At = c.Session.Due[i].At.Add(60 * day)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.take(k)
+		w.take(g)
+		w.wantState(g, StateDelivered, sent)
+	})
+}

@@ -140,7 +140,7 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 
 // ageOutbox tells of texts whose deadline is over and that never went out whole, and
 // forgets what is over for long: until then the clock may be wrong now, and right the next
-// time.
+// time. Where it was ahead once, a relay is not taken to have anything for longer than it can.
 func (w *work) ageOutbox() error {
 	told := map[uuid.UUID]bool{}
 	return eachRecord(w, tableOutbox, func(key []byte, o *op) error {
@@ -165,10 +165,14 @@ func (w *work) ageOutbox() error {
 			}
 			return errors.Join(err, w.tx.Delete(tableOutbox, key))
 		}
-		if o.Told == unsent {
+		changed := o.Told != unsent
+		o.Told = unsent
+		if o.Until.After(w.now.Add(o.TTL + protocol.MaxEpoch)) {
+			o.Until, changed = w.now, true
+		}
+		if !changed {
 			return nil
 		}
-		o.Told = unsent
 		return w.put(tableOutbox, key, o)
 	})
 }

@@ -10,8 +10,11 @@ import (
 	"kin/protocol"
 )
 
-// receiptWithin is how long a checked contact's receipt waits at most, at random.
-const receiptWithin = 60 * time.Second
+// How long a receipt waits at most: a checked contact's, at random; and another's.
+const (
+	receiptWithin = 60 * time.Second
+	receiptHourly = time.Hour
+)
 
 // owe makes a receipt due: to a checked contact at a random moment within a minute,
 // to another at the next full hour, either with the next message to them, so that
@@ -22,7 +25,7 @@ func (s *session) owe(w *work, c *contact, r receipt) {
 			return
 		}
 	}
-	at := w.now.Truncate(time.Hour).Add(time.Hour)
+	at := w.now.Truncate(receiptHourly).Add(receiptHourly)
 	if c.Checked {
 		at = w.now.Add(random.Below(receiptWithin))
 	}
@@ -89,13 +92,14 @@ func (w *work) sealReceipts(c *contact, s *session) (*op, error) {
 	return o, w.addOp(o)
 }
 
-// isDue tells whether the contact is to hear something now.
+// isDue tells whether the contact is to hear something now. A clock that was ahead makes
+// nobody wait for longer than a receipt may.
 func (s *session) isDue(now time.Time) bool {
 	if s.Notice != 0 {
 		return true
 	}
 	for _, d := range s.Due {
-		if !now.Before(d.At) {
+		if !now.Before(d.At) || d.At.After(now.Add(receiptHourly)) {
 			return true
 		}
 	}
