@@ -370,7 +370,8 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report,
 }
 
 // Sync sends and takes all it can, for at most wait. The report says how many messages
-// are not out yet, without those that can't go out any more: its events do, once. ErrStopped is as for Receive.
+// are not out yet, without those that can't go out any more; of those its events tell,
+// once. ErrStopped is as for Receive.
 func (p *Profile) Sync(ctx context.Context, wait time.Duration) (Report, error) {
 	r, err := p.try(ctx, wait, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
 	if err == nil {
