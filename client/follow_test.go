@@ -220,3 +220,30 @@ func TestAFollowerIsNotRefusedForGood(t *testing.T) {
 		}
 	})
 }
+
+// inTwoTowns runs f with somebody who talks with a caseworker at each of two relays, who
+// call them G and other.
+func inTwoTowns(t *testing.T, f func(t *testing.T, w *town, g, one, other *Profile)) {
+	inTown(t, func(t *testing.T, w *town) {
+		w.next = openTown(t, nil, relay.Config{}, "127.0.0.1:2")
+		k, g := w.couple()
+		k2, _ := w.next.couple()
+		w.next.join(k2, g, "other")
+		f(t, w, g, k, k2)
+	})
+}
+
+// What comes from two relays at once is announced in turn (for the race detector).
+func TestTwoRelaysAnnounceInTurn(t *testing.T) {
+	inTwoTowns(t, func(t *testing.T, w *town, g, one, other *Profile) {
+		w.say(one, "G", "from the one")
+		w.say(other, "other", "from the other")
+		told := 0
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		_, err := g.Receive(ctx, ReceiveOptions{Follow: true, Announce: func(n int, _ bool) { told = n }}, nil)
+		if told != 2 || err != nil {
+			t.Errorf("%d were announced, %v", told, err)
+		}
+	})
+}

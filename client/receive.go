@@ -38,41 +38,35 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 	switch {
 	case o.Follow && o.Announce != nil:
 		before := 0
-		err = p.follow(ctx, &total, func() error {
+		err = p.follow(ctx, &total, inTurn(func() error {
 			n, urgent, err := p.countNew(who)
 			if err == nil && n > before {
 				o.Announce(n, urgent)
 			}
 			before = n
 			return err
-		})
+		}))
 	case o.Follow:
-		err = p.follow(ctx, &total, func() error {
+		err = p.follow(ctx, &total, inTurn(func() error {
 			_, err := p.showNew(who, show)
 			return err
-		})
+		}))
 	case o.Wait > 0:
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Wait)
 		defer cancel()
-		err = p.follow(ctx, &total, func() error {
+		err = p.follow(ctx, &total, inTurn(func() error {
 			n, err := p.showNew(who, show)
 			if n > 0 {
 				cancel()
 			}
 			return err
-		})
+		}))
 	default:
-		var mu sync.Mutex
-		var failed error // to be shown; it is not tried again
-		came := func() error {
-			mu.Lock()
-			defer mu.Unlock()
-			if failed == nil {
-				_, failed = p.showNew(who, show)
-			}
-			return failed
-		}
+		came := inTurn(func() error {
+			_, err := p.showNew(who, show)
+			return err
+		})
 		total, err = p.exchange(ctx, &visitOptions{came: came})
 		if serr := came(); !errors.Is(err, serr) {
 			err = errors.Join(err, serr)
@@ -82,6 +76,21 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 		err = p.stopped(who, &total)
 	}
 	return total, err
+}
+
+// inTurn is f for the visits of several relays: one after another, and not again once it
+// failed.
+func inTurn(f func() error) func() error {
+	var mu sync.Mutex
+	var failed error
+	return func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if failed == nil {
+			failed = f()
+		}
+		return failed
+	}
 }
 
 // ShowNew passes new messages that are in the profile already to show, as Receive
