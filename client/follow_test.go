@@ -247,3 +247,31 @@ func TestTwoRelaysAnnounceInTurn(t *testing.T) {
 		}
 	})
 }
+
+// A text that waits for an hour, as the relay asked, keeps nobody who follows from
+// connecting anew.
+func TestAWaitingTextDelaysNoFollower(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.Put); ok {
+				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeRelayFull, Wait: 3600}
+			}
+			return nil
+		})
+		if _, err := g.p.Send(s.t.Context(), "K", "one", SendOptions{QueueOnly: true}); err != nil {
+			t.Fatal(err)
+		}
+		var conns []net.Conn
+		g.p.Dial = func(ctx context.Context, network, at string) (net.Conn, error) {
+			c, err := s.liar.dial(ctx, network, at)
+			conns = append(conns, c)
+			return c, err
+		}
+		ctx, stop := context.WithTimeout(s.t.Context(), 3*time.Minute) // this relay sends no pings: after 150 s it counts as dead
+		defer stop()
+		time.AfterFunc(time.Minute, func() { conns[0].Close() })
+		if _, err := g.p.Receive(ctx, ReceiveOptions{Follow: true}, func([]Message) error { return nil }); err != nil || len(conns) != 2 {
+			t.Errorf("%d connections, %v; want one before it is cut, and one after", len(conns), err)
+		}
+	})
+}
