@@ -12,9 +12,6 @@ import (
 	"kin/protocol"
 )
 
-// agePause is after what time one who follows does again what time asks for.
-const agePause = time.Hour
-
 // visitOptions say what an exchange is for.
 type visitOptions struct {
 	only   *protocol.Address // this relay alone
@@ -39,13 +36,12 @@ func (p *Profile) exchange(ctx context.Context, o *visitOptions) (Report, error)
 		visits.Go(func() { errs[i] = p.visit(ctx, r, o, report) })
 	}
 	visits.Wait()
-	if err := p.update(nil, (*work).giveUpOld); err != nil {
-		errs = append(errs, err)
-	}
-	if err := p.countQueued(report); err != nil {
-		errs = append(errs, err)
-	}
-	return *report, errors.Join(errs...)
+	return *report, errors.Join(append(errs, p.finish(report))...)
+}
+
+// finish gives up what is over, and counts what is not out.
+func (p *Profile) finish(report *Report) error {
+	return errors.Join(p.update(nil, (*work).giveUpOld), p.countQueued(report))
 }
 
 // overhear keeps what a person should hear of an exchange whose report nobody gets.
@@ -252,14 +248,7 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	if !o.follow {
 		return nil
 	}
-	aged := time.Now()
 	return v.collect(ctx, func() error {
-		if now := time.Now(); now.Sub(aged) >= agePause {
-			aged = now
-			if _, err := p.prepare(report); err != nil {
-				return err
-			}
-		}
 		if err := o.came(); err != nil {
 			return err
 		}
@@ -352,7 +341,7 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report,
 		if derr != nil || ok {
 			return total, derr
 		}
-		if err != nil && !errors.Is(err, ErrOffline) {
+		if err != nil && !passes(err) {
 			return total, err
 		}
 		next := max(pause/2+random.Below(pause), report.Wait)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -88,13 +89,10 @@ func TestFollowsAnInviteMadeMeanwhile(t *testing.T) {
 // What is over disappears from the profile of one who follows on a connection that
 // does not end.
 func TestFollowerAges(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT RUN with -short: it is an hour of pings, which are fewer in the tests beside it")
-	}
 	inTown(t, func(t *testing.T, w *town) {
 		_, g := w.couple()
 		f := w.follow(g)
-		time.Sleep(time.Minute)
+		time.Sleep(lookPause / 2)
 		dials := len(w.dials)
 		err := g.update(nil, func(w *work) error {
 			contacts, err := w.all()
@@ -117,7 +115,7 @@ func TestFollowerAges(t *testing.T) {
 		if n := kept(); n != 1 {
 			t.Fatalf("%d messages are kept, want 1", n)
 		}
-		time.Sleep(agePause + time.Minute)
+		time.Sleep(lookPause + time.Minute)
 		synctest.Wait()
 		if n := kept(); n != 0 {
 			t.Errorf("%d messages are kept, want none", n)
@@ -273,5 +271,64 @@ func TestAWaitingTextDelaysNoFollower(t *testing.T) {
 		if _, err := g.p.Receive(ctx, ReceiveOptions{Follow: true}, func([]Message) error { return nil }); err != nil || len(conns) != 2 {
 			t.Errorf("%d connections, %v; want one before it is cut, and one after", len(conns), err)
 		}
+	})
+}
+
+// A relay that was lost, or was not there at first, is connected to again while another
+// is there all the time.
+func TestALostRelayIsConnectedToAgain(t *testing.T) {
+	inTwoTowns(t, func(t *testing.T, w *town, g, one, other *Profile) {
+		w.next.cut()
+		f := w.follow(g)
+		time.Sleep(time.Second)
+		dials := len(w.dials)
+		for _, text := range []string{"at first", "lost"} {
+			time.Sleep(5 * time.Minute)
+			w.next.mend()
+			w.say(other, "other", text)
+			time.Sleep(2 * time.Minute)
+			w.next.cut()
+		}
+		if n := len(w.dials) - dials; n > 0 {
+			t.Errorf("the other connection was made anew %d times", n)
+		}
+		w.say(one, "G", "from the one")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		f.end(t, "at first", "lost", "from the one")
+	})
+}
+
+// A relay that has another key all of a sudden keeps nobody from following another. Who
+// has no other is told.
+func TestAFalseRelayEndsNoOther(t *testing.T) {
+	inTwoTowns(t, func(t *testing.T, w *town, g, one, _ *Profile) {
+		w.next = openTown(t, nil, relay.Config{}, "127.0.0.1:2")
+		f := w.follow(g)
+		time.Sleep(time.Minute)
+		w.say(one, "G", "update")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		f.end(t, "update")
+		g.Dial = w.next.dial
+		if err := <-w.follow(g).ended; !errors.Is(err, protocol.ErrFingerprint) {
+			t.Errorf("%v; want %v", err, protocol.ErrFingerprint)
+		}
+	})
+}
+
+// One who follows sees what another process on the profile begins at another relay.
+func TestFollowsARelayThatIsBegunMeanwhile(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		w.next = openTown(t, nil, relay.Config{}, "127.0.0.1:2")
+		_, g := w.couple()
+		other, _ := w.next.couple()
+		f := w.follow(g)
+		time.Sleep(time.Minute)
+		w.next.join(other, g, "other")
+		w.say(other, "other", "update")
+		time.Sleep(lookPause + time.Second)
+		synctest.Wait()
+		f.end(t, "update")
 	})
 }

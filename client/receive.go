@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"kin/internal/random"
 )
 
 // Receive takes what waits, sends due receipts and the outbox, and passes new
@@ -107,43 +105,6 @@ func (p *Profile) ShowNew(label string, show func([]Message) error) (n int, err 
 		return 0, err
 	}
 	return p.showNew(who, show)
-}
-
-// follow stays connected until the context ends. An error that connecting anew
-// does not mend ends it.
-func (p *Profile) follow(ctx context.Context, total *Report, came func() error) error {
-	if err := came(); err != nil {
-		return err
-	}
-	pause := time.Second
-	for ctx.Err() == nil {
-		begun := time.Now()
-		report, err := p.exchange(ctx, &visitOptions{follow: true, came: came})
-		p.mu.Lock()
-		total.merge(&report)
-		total.Queued = report.Queued
-		p.mu.Unlock()
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil && !errors.Is(err, ErrOffline) {
-			return err
-		}
-		if err := came(); err != nil {
-			return err
-		}
-		if time.Since(begun) > time.Minute {
-			pause = time.Second
-		}
-		t := time.NewTimer(pause/2 + random.Below(pause)) // what the relay asked to wait with waits for itself
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
-		pause = min(2*pause, time.Minute)
-	}
-	return nil
 }
 
 // stopped returns ErrStopped if the session in use has stopped, now or earlier, with
