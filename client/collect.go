@@ -15,7 +15,40 @@ const (
 	quietFor = 2 * time.Second  // without a MSG, on a fast line: ask again how many wait
 	stallFor = 20 * time.Second // without a MSG, on a fast line: the relay doesn't send what it has
 	batch    = 16               // MSGs of one commit
+
+	subAgain  = 10 * time.Second // a queue that was refused for a while: SUBBED tells no time
+	longAgain = 5 * time.Minute  // at most, whatever the relay asks for: something may wait there
 )
+
+// wait is a refusal for a while, of what is tried again on the same connection.
+type wait struct {
+	code  protocol.Code
+	until time.Time
+}
+
+// postpone has a queue wait.
+func (v *visit) postpone(receiver protocol.ID, code protocol.Code, d time.Duration) {
+	v.waits[receiver] = wait{code, time.Now().Add(min(max(d, time.Second), longAgain))}
+}
+
+// asksToWait is the refusal that asks to wait, if err is one; the report tells for how long.
+func (v *visit) asksToWait(err error) *protocol.Refusal {
+	r := forAWhile(err)
+	if r != nil {
+		v.p.mu.Lock()
+		defer v.p.mu.Unlock()
+		v.report.Wait = max(v.report.Wait, r.Wait)
+	}
+	return r
+}
+
+// postponed is the error of a visit that leaves something for later.
+func (v *visit) postponed() error {
+	for _, w := range v.waits {
+		return &protocol.Refusal{Code: w.code, Wait: max(time.Until(w.until), time.Second)}
+	}
+	return nil
+}
 
 // subscribed is a queue that a visit reads.
 type subscribed struct {
@@ -28,14 +61,14 @@ type subscribed struct {
 }
 
 // readable returns the queues at this relay that the profile reads and this visit
-// has not asked for.
+// has not asked for, or may ask for again.
 func (v *visit) readable() ([]*subscribed, error) {
 	var out []*subscribed
 	err := v.p.view(func(w *work) error {
 		contacts, err := w.all()
 		for _, c := range contacts {
 			for _, q := range c.readable(w.now) {
-				if q.Relay.Fingerprint == v.relay.Fingerprint && !v.asked[q.Receiver] {
+				if q.Relay.Fingerprint == v.relay.Fingerprint && !v.asked[q.Receiver] && !w.now.Before(v.waits[q.Receiver].until) {
 					out = append(out, &subscribed{who: c.ID, receiver: q.Receiver, key: q.Key})
 				}
 			}
@@ -84,6 +117,12 @@ func (v *visit) subscribe(ctx context.Context, queues []*subscribed) error {
 			}
 			return cmd, nil
 		})
+		if r := v.asksToWait(err); r != nil {
+			for _, q := range part {
+				v.postpone(q.receiver, r.Code, r.Wait)
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -93,7 +132,12 @@ func (v *visit) subscribe(ctx context.Context, queues []*subscribed) error {
 		}
 		err = v.p.update(v.report, func(w *work) error {
 			for i, q := range part {
+				if code := s.Queues[i].Code; code.Temporary() {
+					v.postpone(q.receiver, code, subAgain)
+					continue
+				}
 				v.asked[q.receiver] = true
+				delete(v.waits, q.receiver)
 				if err := v.subscribed(w, q, s.Queues[i]); err != nil {
 					return err
 				}
@@ -161,7 +205,8 @@ func (v *visit) waiting() (n int) {
 }
 
 // subscribeNew asks for the queues that this visit has not asked for: all of them at
-// first, and then those of invites that another process on the profile has made.
+// first, then those of invites that another process on the profile has made, and those
+// that were refused for a while.
 func (v *visit) subscribeNew(ctx context.Context) error {
 	queues, err := v.readable()
 	if err != nil {

@@ -245,15 +245,18 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	if err := v.retireOld(); err != nil {
 		return err
 	}
-	if !o.follow {
-		return nil
-	}
-	return v.collect(ctx, func() error {
-		if err := o.came(); err != nil {
+	if o.follow {
+		err := v.collect(ctx, func() error {
+			if err := o.came(); err != nil {
+				return err
+			}
+			return v.outgoWithReceipts(ctx)
+		})
+		if err != nil {
 			return err
 		}
-		return v.outgoWithReceipts(ctx)
-	})
+	}
+	return v.postponed()
 }
 
 // outgoWithReceipts is outgo once what waits has been taken: only then an old copy of a
@@ -281,7 +284,7 @@ func (v *visit) deleteQueues(ctx context.Context) error {
 	var dels []*del
 	err := v.p.view(func(w *work) error {
 		return eachRecord(w, tableDel, func(_ []byte, d *del) error {
-			if d.Relay.Fingerprint == v.relay.Fingerprint {
+			if d.Relay.Fingerprint == v.relay.Fingerprint && !w.now.Before(v.waits[d.Receiver].until) {
 				dels = append(dels, d)
 			}
 			return nil
@@ -292,10 +295,15 @@ func (v *visit) deleteQueues(ctx context.Context) error {
 	}
 	for _, d := range dels {
 		err := v.conn.deleteQueue(ctx, d)
+		if r := v.asksToWait(err); r != nil {
+			v.postpone(d.Receiver, r.Code, r.Wait)
+			continue
+		}
 		var refusal *protocol.Refusal
-		if err != nil && (!errors.As(err, &refusal) || refusal.Code.Temporary()) {
+		if err != nil && !errors.As(err, &refusal) {
 			return err
 		}
+		delete(v.waits, d.Receiver)
 		if err := v.p.update(nil, func(w *work) error { return w.tx.Delete(tableDel, d.Receiver[:]) }); err != nil {
 			return err
 		}

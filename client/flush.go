@@ -17,7 +17,8 @@ type visit struct {
 	conn    *conn
 	relay   protocol.Address
 	report  *Report
-	refused map[id]error // by contact: why the first flight came to nothing
+	refused map[id]error         // by contact: why the first flight came to nothing
+	waits   map[protocol.ID]wait // by receiver: queues that the relay can't read out or delete now
 
 	handles map[uint16]*subscribed
 	gone    map[protocol.ID]bool        // queues that the relay doesn't know
@@ -28,7 +29,7 @@ type visit struct {
 }
 
 func newVisit(p *Profile, c *conn, relay protocol.Address, r *Report) *visit {
-	return &visit{p: p, conn: c, relay: relay, report: r, refused: map[id]error{}, handles: map[uint16]*subscribed{}, gone: map[protocol.ID]bool{}, asked: map[protocol.ID]bool{},
+	return &visit{p: p, conn: c, relay: relay, report: r, refused: map[id]error{}, waits: map[protocol.ID]wait{}, handles: map[uint16]*subscribed{}, gone: map[protocol.ID]bool{}, asked: map[protocol.ID]bool{},
 		lent: map[protocol.MessageID]bool{}}
 }
 

@@ -130,7 +130,16 @@ func (f *follower) alone(s *stay) bool {
 }
 
 // passes tells whether an error may be over at the next try.
-func passes(err error) bool { return errors.Is(err, ErrOffline) }
+func passes(err error) bool { return errors.Is(err, ErrOffline) || forAWhile(err) != nil }
+
+// forAWhile is the refusal that asks to wait, if err is one.
+func forAWhile(err error) *protocol.Refusal {
+	var refusal *protocol.Refusal
+	if errors.As(err, &refusal) && refusal.Code.Temporary() {
+		return refusal
+	}
+	return nil
+}
 
 // ofRelay tells whether an error is a relay's own doing, and says nothing about another.
 func ofRelay(err error) bool {

@@ -332,3 +332,87 @@ func TestFollowsARelayThatIsBegunMeanwhile(t *testing.T) {
 		f.end(t, "update")
 	})
 }
+
+// Who finds four others at a queue is told so, is shown what waits elsewhere, and reads it
+// on the same connection once there is room.
+func TestAFifthSubscriberIsNotDeaf(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		if _, err := g.Join(t.Context(), w.invite(k, "H"), "", "again"); err != nil {
+			t.Fatal(err)
+		}
+		w.take(k)
+		var others []*conn
+		for range 4 { // at one of the two queues
+			c, err := dial(t.Context(), w.dial, w.address, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := newVisit(k, c, w.address, new(Report))
+			queues, err := v.readable()
+			if err == nil {
+				err = v.subscribe(t.Context(), queues[:1])
+			}
+			if err != nil || len(queues) != 2 {
+				t.Fatal(len(queues), err)
+			}
+			others = append(others, c)
+		}
+		w.say(g, "K", "update")
+		w.say(g, "again", "update")
+		refused := func(err error) {
+			t.Helper()
+			if r := forAWhile(err); r == nil || r.Code != protocol.CodeSubscribers {
+				t.Errorf("%v", err)
+			}
+		}
+		shown := 0
+		_, err := k.Receive(t.Context(), ReceiveOptions{}, func(ms []Message) error { shown += len(ms); return nil })
+		if refused(err); shown != 1 {
+			t.Errorf("%d are shown", shown)
+		}
+		_, err = k.Sync(t.Context(), 0)
+		refused(err)
+		f := w.follow(k)
+		time.Sleep(time.Minute)
+		dials := len(w.dials)
+		for _, c := range others {
+			c.close()
+		}
+		time.Sleep(subAgain + quietFor)
+		synctest.Wait()
+		f.end(t, "update")
+		if len(w.dials) != dials {
+			t.Error("it connected anew")
+		}
+	})
+}
+
+// A queue that the relay can't delete now keeps nobody from receiving, nor from following,
+// and is deleted once it can.
+func TestADelThatIsRefusedEndsNothing(t *testing.T) {
+	inFolk(t, func(s *folk, k, g *wirePerson) {
+		dels, begun := 0, time.Now()
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			c, ok := cmd.(*protocol.Del)
+			if !ok {
+				return nil
+			}
+			if dels++; time.Since(begun) > 75*time.Second {
+				return nil
+			}
+			return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeInternal, Wait: 30}
+		})
+		s.send(g, "K", "one")
+		if err := k.p.Remove(s.t.Context(), "H"); forAWhile(err) == nil {
+			t.Errorf("remove: %v", err)
+		}
+		dels = 0
+		ctx, stop := context.WithTimeout(s.t.Context(), 2*time.Minute)
+		defer stop()
+		_, err := k.p.Receive(ctx, ReceiveOptions{Follow: true}, func(ms []Message) error { return s.show(k, ms) })
+		if err != nil || !k.texts["one"] || dels != 4 {
+			t.Errorf("follow: %v; shown: %v; %d times to be deleted", err, k.texts, dels)
+		}
+	})
+}

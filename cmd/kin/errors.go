@@ -148,9 +148,9 @@ func (a *app) explain(err error) (message, hint string) {
 			return say(key)
 		}
 		return say("err.invite-refused", refused.State)
-	case errors.As(err, &refusal) && refusal.Code.Temporary():
+	case errors.As(err, &refusal) && refusal.Code.Temporary() && !errors.Is(err, client.ErrNotJoined): // that text is not kept
 		return say("err.wait", refusal.Code.String(), a.span(refusal.Wait))
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal) && !refusal.Code.Temporary():
 		return say("err.refused", refusal.Code.String())
 	}
 	for _, s := range sentences {
