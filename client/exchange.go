@@ -61,10 +61,11 @@ func (p *Profile) Overheard() []Event {
 	return events
 }
 
-// relayWork is a relay and about how many queues are read there.
+// relayWork is a relay, and about how many queues are read there.
 type relayWork struct {
 	address protocol.Address
 	queues  int
+	read    bool // a visit took all that waited
 }
 
 // prepare does what time asks for, and lists the relays to visit.
@@ -80,7 +81,7 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 				return
 			}
 		}
-		relays = append(relays, &relayWork{a, queues})
+		relays = append(relays, &relayWork{address: a, queues: queues})
 	}
 	err := p.inSteps(report, func(w *work) error {
 		contacts, err := w.all()
@@ -237,6 +238,7 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	if err := v.outgoWithReceipts(ctx); err != nil {
 		return err
 	}
+	r.read = v.postponed() == nil
 	if o.came != nil { // other relays may take long
 		if err := o.came(); err != nil {
 			return err
@@ -247,12 +249,13 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	}
 	if o.follow {
 		err := v.collect(ctx, func() error {
+			r.read = r.read || v.postponed() == nil
 			if err := o.came(); err != nil {
 				return err
 			}
 			return v.outgoWithReceipts(ctx)
 		})
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

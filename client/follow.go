@@ -26,6 +26,7 @@ type follower struct {
 // stay is how a follower fares with a relay.
 type stay struct {
 	under bool // a visit is under way, and has what follows
+	read  bool // a visit took all that waited
 	err   error
 	pause time.Duration
 	next  time.Time // of the next visit
@@ -33,18 +34,28 @@ type stay struct {
 
 // follow stays connected to every relay until the context ends. An error that connecting
 // anew does not mend ends it; one that is a relay's own, once there is no other relay.
-func (p *Profile) follow(ctx context.Context, report *Report, came func() error) error {
+// unread is why a relay was never read, if one was not.
+func (p *Profile) follow(ctx context.Context, report *Report, came func() error) (unread, err error) {
 	if err := came(); err != nil {
-		return err
+		return nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	f := &follower{p: p, report: report, came: came, stays: map[protocol.Fingerprint]*stay{}, ended: make(chan *stay)}
-	err := f.run(ctx)
+	err = f.run(ctx)
 	stop()
 	for range f.under {
 		<-f.ended
 	}
-	return errors.Join(err, p.finish(report))
+	for _, s := range f.stays {
+		switch {
+		case s.err == nil || errors.Is(err, s.err):
+		case !passes(s.err):
+			err = errors.Join(err, s.err)
+		case !s.read:
+			unread = errors.Join(unread, s.err)
+		}
+	}
+	return unread, errors.Join(err, p.finish(report))
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -94,7 +105,13 @@ func (f *follower) begin(ctx context.Context) (wait time.Duration, err error) {
 // visit stays at a relay until the connection is lost, and says how long to keep away.
 func (f *follower) visit(ctx context.Context, r *relayWork, s *stay) {
 	begun := time.Now()
-	s.err = f.p.visit(ctx, r, &visitOptions{follow: true, came: f.came}, f.report)
+	err := f.p.visit(ctx, r, &visitOptions{follow: true, came: f.came}, f.report)
+	if r.read {
+		s.read, s.err = true, nil
+	}
+	if s.err == nil || ctx.Err() == nil { // a visit that is called off says nothing of the relay
+		s.err = err
+	}
 	if time.Since(begun) > time.Minute {
 		s.pause = time.Second
 	}

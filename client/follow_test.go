@@ -299,8 +299,8 @@ func TestALostRelayIsConnectedToAgain(t *testing.T) {
 	})
 }
 
-// A relay that has another key all of a sudden keeps nobody from following another. Who
-// has no other is told.
+// A relay that has another key all of a sudden keeps nobody from following another. It is
+// told at the end, or at once if there is no other.
 func TestAFalseRelayEndsNoOther(t *testing.T) {
 	inTwoTowns(t, func(t *testing.T, w *town, g, one, _ *Profile) {
 		w.next = openTown(t, nil, relay.Config{}, "127.0.0.1:2")
@@ -309,7 +309,10 @@ func TestAFalseRelayEndsNoOther(t *testing.T) {
 		w.say(one, "G", "update")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		f.end(t, "update")
+		f.stop()
+		if err := <-f.ended; !errors.Is(err, protocol.ErrFingerprint) || !slices.Equal(f.texts, []string{"update"}) {
+			t.Errorf("%v; shown: %q", err, f.texts)
+		}
 		g.Dial = w.next.dial
 		if err := <-w.follow(g).ended; !errors.Is(err, protocol.ErrFingerprint) {
 			t.Errorf("%v; want %v", err, protocol.ErrFingerprint)
@@ -371,6 +374,10 @@ func TestAFifthSubscriberIsNotDeaf(t *testing.T) {
 		if refused(err); shown != 1 {
 			t.Errorf("%d are shown", shown)
 		}
+		_, err = k.Receive(t.Context(), ReceiveOptions{Wait: time.Minute}, func(ms []Message) error { shown += len(ms); return nil })
+		if refused(err); shown != 1 {
+			t.Errorf("%d are shown", shown)
+		}
 		_, err = k.Sync(t.Context(), 0)
 		refused(err)
 		f := w.follow(k)
@@ -414,5 +421,36 @@ func TestADelThatIsRefusedEndsNothing(t *testing.T) {
 		if err != nil || !k.texts["one"] || dels != 4 {
 			t.Errorf("follow: %v; shown: %v; %d times to be deleted", err, k.texts, dels)
 		}
+	})
+}
+
+// Who waits for a message, and never reaches a relay, is told so, and not that nothing is
+// new; unless another relay had a message.
+func TestWaitingOfflineIsNotNothingNew(t *testing.T) {
+	inTwoTowns(t, func(t *testing.T, w *town, g, one, _ *Profile) {
+		wait := func(want error, texts ...string) {
+			t.Helper()
+			var got []string
+			_, err := g.Receive(t.Context(), ReceiveOptions{Wait: time.Minute}, func(ms []Message) error {
+				for _, m := range ms {
+					got = append(got, m.Text)
+				}
+				return nil
+			})
+			if !errors.Is(err, want) || !slices.Equal(got, texts) {
+				t.Errorf("%v; shown: %q; want %v, %q", err, got, want, texts)
+			}
+		}
+		wait(nil)
+		w.next.cut()
+		wait(ErrOffline)
+		w.say(one, "G", "update")
+		wait(nil, "update")
+		w.cut()
+		wait(ErrOffline)
+		w.mend()
+		w.next.mend()
+		time.AfterFunc(30*time.Second, w.cut) // what was reached once is not offline
+		wait(nil)
 	})
 }

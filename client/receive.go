@@ -11,8 +11,9 @@ import (
 // Receive takes what waits, sends due receipts and the outbox, and passes new
 // messages to show, each relay's as soon as it has no more. When show returns nil they
 // count as shown and are not passed again; it must not use the profile. With Wait it goes
-// on until there is a message or the time is over; with Follow until the context ends,
-// connecting anew, with growing pauses, whenever the connection is lost.
+// on until there is a message or the time is over, which is an error if a relay was never
+// read; with Follow until the context ends. Both connect anew, with growing pauses, to each
+// relay that is lost.
 //
 // Messages that an earlier command took are shown even when the relay can't be
 // reached. ErrStopped says that the contact, or some contact, has seen a newer profile
@@ -36,7 +37,7 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 	switch {
 	case o.Follow && o.Announce != nil:
 		before := 0
-		err = p.follow(ctx, &total, inTurn(func() error {
+		_, err = p.follow(ctx, &total, inTurn(func() error {
 			n, urgent, err := p.countNew(who)
 			if err == nil && n > before {
 				o.Announce(n, urgent)
@@ -45,7 +46,7 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 			return err
 		}))
 	case o.Follow:
-		err = p.follow(ctx, &total, inTurn(func() error {
+		_, err = p.follow(ctx, &total, inTurn(func() error {
 			_, err := p.showNew(who, show)
 			return err
 		}))
@@ -53,13 +54,22 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Wait)
 		defer cancel()
-		err = p.follow(ctx, &total, inTurn(func() error {
+		shown := 0
+		came := inTurn(func() error {
 			n, err := p.showNew(who, show)
-			if n > 0 {
+			if shown += n; n > 0 {
 				cancel()
 			}
 			return err
-		}))
+		})
+		var unread error
+		unread, err = p.follow(ctx, &total, came)
+		if err == nil {
+			err = came() // of what a connection brought that the end cut off
+		}
+		if err == nil && shown == 0 {
+			err = unread
+		}
 	default:
 		came := inTurn(func() error {
 			_, err := p.showNew(who, show)
