@@ -80,6 +80,8 @@ func TestJudge(t *testing.T) {
 		"at once":         {"", "put q=a id=1 hash=x; put q=a id=2 hash=y; ok q=a id=1; ok q=a id=2; list q=a by=r; deliver q=a by=r hash=y seq=1; deliver q=a by=r hash=x seq=2; listed q=a by=r"},
 		"early":           {early, "put q=a id=1 hash=x until=100; ok q=a id=1; swept until=50; list q=a by=r; listed q=a by=r"},
 		"in time":         {"", "put q=a id=1 hash=x until=100; ok q=a id=1; swept until=100; list q=a by=r; listed q=a by=r"},
+		"longer":          {early, "put q=a id=1 hash=x until=100; ok q=a id=1 until=100; put q=a id=1 hash=x until=200; ok q=a id=1 until=200; swept until=100; list q=a by=r; listed q=a by=r"},
+		"not longer":      {"", "put q=a id=1 hash=x until=100; ok q=a id=1 until=100; put q=a id=1 hash=x until=200; refused q=a id=1; swept until=100; list q=a by=r; listed q=a by=r"},
 		"late":            {late, "put q=a id=1 hash=x until=100; ok q=a id=1; swept until=100; list q=a by=r; deliver q=a by=r hash=x seq=1; listed q=a by=r"},
 		"remains":         {remains, one + "ack q=a id=1; flushed q=a; trace q=a id=1"},
 		"may remain":      {"", one + "ack q=a id=1; flushed q=b; trace q=a id=1"},

@@ -27,16 +27,17 @@ type queue struct {
 // stored is a message that was handed in.
 type stored struct {
 	id, hash string
-	until    int64
+	until    int64 // of the put that reaches farthest
 
-	owed     bool // an OK was given, and it was not collected
-	may      bool // it may be there
-	mayPut   bool // may, before the last put
-	acked    bool // it was erased since the last crash, perhaps not for good
-	taken    bool // it was taken back since the last crash: what is put of it is erased
-	expired  bool // it is gone for good because its time was over
-	collects int  // acks and cancels
-	putAfter int  // of these, before the last put
+	owed     bool  // an OK was given, and it was not collected
+	promised int64 // until when, by the OK that reaches farthest
+	may      bool  // it may be there
+	mayPut   bool  // may, before the last put
+	acked    bool  // it was erased since the last crash, perhaps not for good
+	taken    bool  // it was taken back since the last crash: what is put of it is erased
+	expired  bool  // it is gone for good because its time was over
+	collects int   // acks and cancels
+	putAfter int   // of these, before the last put
 
 	first   int // event of its first put
 	ok      int // event of its first OK since it was last collected; 0: none
@@ -182,7 +183,7 @@ func (s *stores) put(i int, e history.Event) {
 	if m.hash != e.Hash {
 		s.r.add(reencrypted, "%q of queue %q was put as %s and again as %s", e.ID, e.Queue, m.hash, e.Hash)
 	}
-	m.until, m.mayPut, m.putAfter = e.Until, m.may, m.collects
+	m.until, m.mayPut, m.putAfter = max(m.until, e.Until), m.may, m.collects
 	if m.taken {
 		return
 	}
@@ -195,7 +196,14 @@ func (s *stores) okay(i int, e history.Event, m *stored) {
 	if m.taken || m.putAfter != m.collects {
 		return // collected since it was put: the OK may be older
 	}
-	m.owed, m.crashes, m.sweeps = true, s.crashes, len(s.sweeps)
+	until := e.Until
+	if until == 0 {
+		until = m.until
+	}
+	if m.owed {
+		until = max(until, m.promised)
+	}
+	m.owed, m.promised, m.crashes, m.sweeps = true, until, s.crashes, len(s.sweeps)
 	if m.ok == 0 {
 		m.ok = i
 	}
@@ -204,7 +212,7 @@ func (s *stores) okay(i int, e history.Event, m *stored) {
 	}
 	held := 0
 	for _, o := range s.queue(e.Queue).order {
-		if o.owed && (o.until == 0 || e.At < o.until) {
+		if o.owed && (o.promised == 0 || e.At < o.promised) {
 			held++
 		}
 	}
@@ -289,7 +297,7 @@ func (s *stores) listed(e history.Event) {
 			m.acked = false // once more, and it may be collected once more
 			m.crashes, m.sweeps = s.crashes, len(s.sweeps)
 			continue
-		case m.owed && (m.until == 0 || e.At < m.until):
+		case m.owed && (m.promised == 0 || e.At < m.promised):
 			kind, why := s.whyLost(m)
 			s.r.add(kind, "%q of queue %q had an OK and is not there%s", m.id, e.Queue, why)
 		}
@@ -301,7 +309,7 @@ func (s *stores) listed(e history.Event) {
 // last known to be there, nothing else can have taken it.
 func (s *stores) whyLost(m *stored) (kind, why string) {
 	if n := len(s.sweeps); n > m.sweeps && m.crashes == s.crashes {
-		return early, fmt.Sprintf(": a sweep took it %d s early", (m.until-s.sweeps[n-1])/1e9)
+		return early, fmt.Sprintf(": a sweep took it %d s early", (m.promised-s.sweeps[n-1])/1e9)
 	}
 	return lost, ""
 }
@@ -310,9 +318,12 @@ func (s *stores) swept(e history.Event) {
 	s.sweeps = append(s.sweeps, e.Until)
 	for _, q := range s.queues {
 		for _, m := range q.order {
+			if m.promised != 0 && m.promised <= e.Until {
+				m.owed = false
+			}
 			if m.until != 0 && m.until <= e.Until {
 				m.expired = m.expired || m.may
-				m.owed, m.may = false, false
+				m.may = false
 			}
 		}
 	}
@@ -322,7 +333,7 @@ func (s *stores) swept(e history.Event) {
 func (s *stores) idle(e history.Event) {
 	for name, q := range s.queues {
 		for _, m := range q.order {
-			if !m.owed || m.until != 0 && e.At >= m.until {
+			if !m.owed || m.promised != 0 && e.At >= m.promised {
 				continue
 			}
 			for key, r := range s.readers {

@@ -17,7 +17,7 @@
 //
 //	quota    n, seq          a queue holds n messages, of which seq are kept for urgent ones
 //	put      queue id hash   a message is handed in; until: when it expires
-//	ok       queue id        the store answered: it is durable
+//	ok       queue id        the store answered: it is durable; until: as it was put
 //	refused  queue id state  the store refused it; state "full": the queue holds what it may
 //	list     queue actor     a reader begins to read all that waits in the queue
 //	deliver  queue hash seq  a reader was given a message

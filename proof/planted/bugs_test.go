@@ -34,11 +34,7 @@ var bugs = []bug{
 	return s.addSegment`, `
 	return s.addSegment`}}},
 	{"no dedupe", "spool", "duplicated", []edit{{"relay/spool/put.go",
-		`e := s.index.find(q, p.ID)
-		if e == nil {
-			defer`, `e := (*entry)(nil)
-		if e == nil {
-			defer`}}},
+		`e := s.index.find(q, p.ID)`, `e := (*entry)(nil)`}}},
 	{"reorder", "kills", "reordered", []edit{{"client/flush.go",
 		`a.Made.Compare(b.Made)`, `b.Made.Compare(a.Made)`}}},
 	{"early/late expiry: early", "spool", "early expiry", []edit{{"relay/spool/sweep.go",

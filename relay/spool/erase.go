@@ -7,14 +7,20 @@ import (
 	"time"
 )
 
-// Ack erases collected records; unknown sequences are ignored.
+// Ack erases collected records, and the copies of them that are on their way to the disk;
+// unknown sequences are ignored.
 func (s *Spool) Ack(q QueueID, sequences ...uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seq := range sequences {
-		if e := s.index.at(q, seq); e != nil {
-			s.erase(q, e)
+		e := s.index.at(q, seq)
+		if e == nil {
+			continue
 		}
+		if p := s.byID[pendingKey{q, e.id}]; p != nil {
+			p.done = append(p.done, func(error) { s.Ack(q, seq) })
+		}
+		s.erase(q, e)
 	}
 }
 

@@ -61,6 +61,7 @@ type promised struct {
 	queue QueueID
 	Put
 	must   bool      // an OK was given, and it was neither collected nor did it expire
+	until  uint32    // the epoch for which that was given
 	may    bool      // it may be there
 	erased bool      // it was collected in this life
 	asking bool      // it was put, and there was no OK yet
@@ -133,6 +134,9 @@ func (w *world) puts() {
 		var p *promised
 		if len(w.put) > 0 && w.r.IntN(4) == 0 {
 			p = w.put[w.r.IntN(len(w.put))]
+			if w.r.IntN(2) == 0 { // to live longer
+				p.Expiry = max(p.Expiry, w.expiry())
+			}
 		} else {
 			p = w.envelope()
 		}
@@ -142,6 +146,8 @@ func (w *world) puts() {
 	w.follow()
 }
 
+func (w *world) expiry() uint32 { return EpochOf(time.Now(), time.Hour) + uint32(w.r.IntN(4)) }
+
 // envelope is a new one.
 func (w *world) envelope() *promised {
 	size := protocol.EnvelopeSize
@@ -150,7 +156,7 @@ func (w *world) envelope() *promised {
 	}
 	p := &promised{queue: QueueID{byte(w.r.IntN(2))}}
 	p.Urgent = w.r.IntN(4) == 0
-	p.Expiry = EpochOf(time.Now(), time.Hour) + uint32(w.r.IntN(4))
+	p.Expiry = w.expiry()
 	p.Body = make([]byte, size)
 	crand.Read(p.Body)
 	binary.BigEndian.PutUint32(p.ID[:], uint32(len(w.put)))
@@ -171,12 +177,15 @@ func (w *world) handIn(p *promised) {
 		p.may, p.erased = true, false
 	}
 	w.tell(p.event(history.Put))
+	asked := *p
 	w.mu.Unlock()
 	w.spool.Put(p.queue, Put{p.ID, p.Expiry, p.Urgent, bytes.Clone(p.Body), w.spool.Told()}, func(err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.tell(p.answered(err))
-		p.must = p.must || err == nil && p.taken.IsZero()
+		w.tell(asked.answered(err))
+		if err == nil && p.taken.IsZero() {
+			p.must, p.until = true, max(p.until, asked.Expiry)
+		}
 		p.asking = p.asking && err != nil
 		w.note("put %d: %v", binary.BigEndian.Uint32(p.ID[:]), err)
 	})
@@ -320,7 +329,7 @@ func (w *world) sweep() error {
 		}
 	}
 	for _, p := range w.put {
-		p.must = p.must && p.Expiry >= now
+		p.must = p.must && p.until >= now
 	}
 	w.sweeping = true
 	err := w.spool.Sweep(time.Now())

@@ -3,6 +3,7 @@ package spool
 import (
 	"time"
 
+	"kin/internal/scrub"
 	"kin/protocol"
 )
 
@@ -10,7 +11,7 @@ import (
 type pending struct {
 	queue QueueID
 	Put
-	seq  uint64 // of a copy; 0 for a new one
+	seq  uint64 // of a copy, or of one that is to live longer; 0 for a new one
 	done []func(error)
 }
 
@@ -21,8 +22,8 @@ type pendingKey struct {
 
 // Put stores an envelope. done is called once: with nil after the sync that made
 // it durable, or with why it was refused. The same id with the same body is one
-// envelope, however often it is put, until it is erased or expires. What Put leaves on
-// the stack is its caller's to overwrite (scrub.Do).
+// envelope, however often it is put, until it is erased or expires; it expires when the
+// last of them says. What Put leaves on the stack is its caller's to overwrite (scrub.Do).
 func (s *Spool) Put(q QueueID, p Put, done func(error)) {
 	if err := s.put(q, p, done); err != nil {
 		done(err)
@@ -36,6 +37,7 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 	if now := EpochOf(time.Now(), s.Epoch); p.Expiry < now || p.Expiry > now+maxEpochs {
 		return ErrExpiry
 	}
+	var same entry // the stored one, once its body was compared
 	for {
 		s.mu.Lock()
 		if s.closed {
@@ -48,18 +50,14 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 			done(nil)
 			return nil
 		}
-		if same := s.byID[k]; same != nil {
+		if first := s.byID[k]; first != nil {
 			defer s.mu.Unlock()
-			if string(same.Body) != string(p.Body) {
-				return ErrConflict
-			}
-			same.done = append(same.done, done)
-			return nil
+			return s.join(first, p, done)
 		}
 		e := s.index.find(q, p.ID)
-		if e == nil {
+		if e == nil || *e == same {
 			defer s.mu.Unlock()
-			return s.enqueue(q, p, done)
+			return s.enqueue(q, p, e, done)
 		}
 		stored := *e
 		s.mu.Unlock()
@@ -68,26 +66,67 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 			s.damaged(q, &stored) // and put anew
 			continue
 		}
-		same := string(body) == string(p.Body)
-		if forget(body); !same {
+		equal := string(body) == string(p.Body)
+		if forget(body); !equal {
 			return ErrConflict
 		}
-		done(nil)
-		return nil
+		if p.Expiry <= stored.epoch {
+			done(nil)
+			return nil
+		}
+		same = stored
 	}
+}
+
+// join has a put share the fate of one that is not on the disk yet. One that is to live
+// longer is put again behind that. mu is held.
+func (s *Spool) join(first *pending, p Put, done func(error)) error {
+	if string(first.Body) != string(p.Body) {
+		return ErrConflict
+	}
+	if p.Expiry > first.Expiry {
+		told := done
+		done = func(err error) {
+			if err != nil {
+				told(err)
+				return
+			}
+			scrub.Do(func() { s.Put(first.queue, p, told) })
+		}
+	}
+	first.done = append(first.done, done)
+	return nil
 }
 
 // Told is how many failures to store there were that all whom they concern were told of.
 // A Put with less comes from who may not know of one yet: it is refused.
 func (s *Spool) Told() uint64 { return s.told.Load() }
 
-// enqueue hands a put to the writer. mu is held.
-func (s *Spool) enqueue(q QueueID, p Put, done func(error)) error {
+// enqueue hands a put to the writer: a new one, or a copy that is to take the place of a
+// stored one, with its sequence. mu is held.
+func (s *Spool) enqueue(q QueueID, p Put, stored *entry, done func(error)) error {
 	if p.Told != s.failed {
 		return ErrBehind
 	}
+	r := &pending{queue: q, Put: p, done: []func(error){done}}
+	if stored != nil {
+		r.seq, r.Urgent = stored.seq, stored.urgent()
+	} else {
+		if err := s.fits(q, p.Urgent); err != nil {
+			return err
+		}
+		s.waiting[q]++
+	}
+	s.pending = append(s.pending, r)
+	s.byID[pendingKey{q, p.ID}] = r
+	s.wake.Signal()
+	return nil
+}
+
+// fits tells whether there is room for one more. mu is held.
+func (s *Spool) fits(q QueueID, urgent bool) error {
 	room := s.MaxUnread
-	if !p.Urgent {
+	if !urgent {
 		room -= s.UrgentReserve
 	}
 	if s.index.waiting(q)+s.waiting[q] >= room {
@@ -96,10 +135,5 @@ func (s *Spool) enqueue(q QueueID, p Put, done func(error)) error {
 	if s.index.count+len(s.pending) >= s.MaxMessages {
 		return ErrFull
 	}
-	r := &pending{queue: q, Put: p, done: []func(error){done}}
-	s.pending = append(s.pending, r)
-	s.byID[pendingKey{q, p.ID}] = r
-	s.waiting[q]++
-	s.wake.Signal()
 	return nil
 }

@@ -257,7 +257,7 @@ func (r *recovery) openBodies(g *segment, from int) {
 }
 
 // settle puts each queue in order. Of two records with one id, of which one was not
-// yet erased, it keeps one whose body opens.
+// yet erased, it keeps the better one.
 func (s *Spool) settle() {
 	x := &s.index
 	seen := map[MessageID]uint32{}
@@ -271,18 +271,28 @@ func (s *Spool) settle() {
 				kept = append(kept, i)
 				continue
 			}
-			if body, err := s.body(x.slab.at(other)); err == nil {
-				forget(body)
-			} else {
-				seen[x.slab.at(i).id] = i
-				kept[slices.Index(kept, other)] = i
-				i = other
-			}
-			s.lost(x.slab.at(i))
-			s.zeros = append(s.zeros, x.slab.at(i).place)
-			x.drop(i)
+			better, worse := s.better(other, i)
+			seen[x.slab.at(i).id] = better
+			kept[slices.Index(kept, other)] = better
+			s.lost(x.slab.at(worse))
+			s.zeros = append(s.zeros, x.slab.at(worse).place)
+			x.drop(worse)
 		}
 		l.items = kept
 		slices.SortFunc(l.items, func(a, b uint32) int { return cmp.Compare(x.slab.at(a).seq, x.slab.at(b).seq) })
 	}
+}
+
+// better tells which of two records is to be kept: the one that lives longer, if its body
+// opens.
+func (s *Spool) better(a, b uint32) (better, worse uint32) {
+	if s.index.slab.at(b).epoch > s.index.slab.at(a).epoch {
+		a, b = b, a
+	}
+	body, err := s.body(s.index.slab.at(a))
+	if err != nil {
+		return b, a
+	}
+	forget(body)
+	return a, b
 }

@@ -241,9 +241,7 @@ func (s *Spool) replace(old []living, copies []*pending) error {
 			s.zero(entries[i].place)
 			continue
 		}
-		s.lost(e)
-		s.zero(e.place)
-		*e = entries[i]
+		s.supersede(e, entries[i])
 	}
 	return nil
 }

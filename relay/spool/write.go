@@ -107,12 +107,13 @@ func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 	var ready []QueueID
 	for i, p := range batch {
 		delete(s.byID, pendingKey{p.queue, p.ID})
-		if s.waiting[p.queue]--; s.waiting[p.queue] <= 0 {
-			delete(s.waiting, p.queue)
+		if p.seq == 0 {
+			if s.waiting[p.queue]--; s.waiting[p.queue] <= 0 {
+				delete(s.waiting, p.queue)
+			}
 		}
 		if err == nil {
-			s.index.add(p.queue, entries[i])
-			s.index.keep(entries[i].seq, p.Body)
+			s.enter(p, entries[i])
 			ready = append(ready, p.queue)
 		}
 	}
@@ -126,6 +127,24 @@ func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 		}
 	}
 	s.told.Store(failed)
+}
+
+// enter indexes what was made durable. It takes the place of what it is a copy of, if that
+// is still there. mu is held.
+func (s *Spool) enter(p *pending, e entry) {
+	if old := s.index.at(p.queue, p.seq); old != nil {
+		s.supersede(old, e)
+		return
+	}
+	s.index.add(p.queue, e)
+	s.index.keep(e.seq, p.Body)
+}
+
+// supersede has a copy take a record's place, which is erased. mu is held.
+func (s *Spool) supersede(e *entry, copy entry) {
+	s.lost(e)
+	s.zero(e.place)
+	*e = copy
 }
 
 // behind takes out of what waits all that has a queue and an urgency of the batch's. mu
