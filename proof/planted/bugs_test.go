@@ -107,10 +107,10 @@ func newWork(`}, {"client/work.go", `
 `}}},
 	{"torn tail", "spool, long", "lost", []edit{{"relay/spool/recover.go", `
 		body, err := r.read(&e.entry)
-		if err != nil {
+		if errors.Is(err, errLost) {
 `, `
 		body, err := r.read(&e.entry)
-		if err != nil && false {
+		if errors.Is(err, errLost) && false {
 `}, {"relay/spool/put.go",
 		`body, err := s.read(&stored)`, `body, err := append([]byte(nil), p.Body...), error(nil)`}}},
 	{"quota miscount", "spool", "quota", []edit{{"relay/spool/write.go",

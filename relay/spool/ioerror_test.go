@@ -85,6 +85,12 @@ func (w *world) script(f *fault) error {
 		for _, p := range w.put {
 			p.may = p.may && p.Expiry >= swept
 		}
+		if err := f.hear(w.spool.Close()); err != nil {
+			return fmt.Errorf("close: %w", err)
+		}
+		if err := twice(w.open); err != nil {
+			return fmt.Errorf("open: %w", err)
+		}
 	}
 	return nil
 }
@@ -117,23 +123,33 @@ func (w *world) found(fs *disktest.FS) error {
 	return after.check(true)
 }
 
-// TestIOErrorAtEveryOperation: whichever operation fails, whoever asked for it is told
+// TestIOErrorAtEveryOperation: whichever operation or read fails, whoever asked for it is told
 // so or it is done, and can ask again; what was promised before and after is there, and
 // what is gone stays gone, after a kill and after a power loss. More: -args -images 50.
 func TestIOErrorAtEveryOperation(t *testing.T) {
 	failed, told, looked := 0, 0, 0
-	for _, fails := range []error{syscall.EIO, syscall.ENOSPC} {
+	for _, c := range []struct {
+		err   error
+		what  string
+		at    func(*disktest.FS, int, error)
+		count func(*disktest.FS) int
+	}{
+		{syscall.EIO, "operation", (*disktest.FS).FailAt, (*disktest.FS).Ops},
+		{syscall.ENOSPC, "operation", (*disktest.FS).FailAt, (*disktest.FS).Ops},
+		{syscall.EIO, "read", (*disktest.FS).FailReadAt, (*disktest.FS).Reads},
+	} {
 		for n, over := 1, false; !over; n++ {
+			where := fmt.Sprintf("%v at %s %d", c.err, c.what, n)
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(26 * 365 * 24 * time.Hour) // a bubble begins in 2000
 				w := newWorld(rand.New(rand.NewPCG(1, 6)), disktest.New())
 				defer w.stop()
-				f := &fault{err: fails}
-				w.fs.FailAt(n, fails)
+				f := &fault{err: c.err}
+				c.at(w.fs, n, c.err)
 				if err := w.script(f); err != nil {
-					t.Fatalf("%v at operation %d: %v\n%s", fails, n, err, strings.Join(w.trace, "\n"))
+					t.Fatalf("%s: %v\n%s", where, err, strings.Join(w.trace, "\n"))
 				}
-				if over = w.fs.Ops() < n; over {
+				if over = c.count(w.fs) < n; over {
 					return
 				}
 				failed++
@@ -141,12 +157,12 @@ func TestIOErrorAtEveryOperation(t *testing.T) {
 				for range *images {
 					looked++
 					if err := w.found(w.fs.AfterPowerLoss(w.r)); err != nil {
-						t.Fatalf("%v at operation %d, after a power loss: %v", fails, n, err)
+						t.Fatalf("%s, after a power loss: %v", where, err)
 					}
 				}
 				w.stop()
 				if err := w.found(w.fs.AfterKill()); err != nil {
-					t.Fatalf("%v at operation %d, after a kill: %v", fails, n, err)
+					t.Fatalf("%s, after a kill: %v", where, err)
 				}
 			})
 		}

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"time"
 
 	"kin/internal/scrub"
@@ -62,9 +63,12 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 		stored := *e
 		s.mu.Unlock()
 		body, err := s.read(&stored)
-		if err != nil {
+		if errors.Is(err, errLost) {
 			s.damaged(q, &stored) // and put anew
 			continue
+		}
+		if err != nil {
+			return err
 		}
 		equal := string(body) == string(p.Body)
 		if forget(body); !equal {

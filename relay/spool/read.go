@@ -2,6 +2,9 @@ package spool
 
 import (
 	"errors"
+	"io"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -11,8 +14,9 @@ import (
 )
 
 // Next returns up to max records of a queue whose sequence is above after,
-// ascending. A damaged one is dropped and logged, never served. The caller hands them
-// to Forget when it is done.
+// ascending. A damaged one is dropped and logged, never served. Before one that can't be
+// read for now they end; Ready is told at the next sweep. The caller hands them to Forget
+// when it is done.
 func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
 	var out []Record
 	for len(out) < max {
@@ -26,17 +30,41 @@ func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
 		s.mu.Unlock()
 		if body == nil {
 			var err error
-			if body, err = s.body(&stored); err != nil {
+			body, err = s.body(&stored)
+			if errors.Is(err, errLost) {
 				if s.damaged(q, &stored) {
 					after = stored.seq
 				}
 				continue
+			}
+			if err != nil {
+				s.readLater(q, err)
+				break
 			}
 		}
 		after = stored.seq
 		out = append(out, Record{stored.seq, stored.epoch, stored.urgent(), body})
 	}
 	return out
+}
+
+// readLater notes a queue of which something could not be read.
+func (s *Spool) readLater(q QueueID, err error) {
+	s.Log.Error("a stored envelope could not be read and is tried again", "error", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread[q] = struct{}{}
+}
+
+// readAgain has these queues read again.
+func (s *Spool) readAgain() {
+	s.mu.Lock()
+	again := slices.Collect(maps.Keys(s.unread))
+	clear(s.unread)
+	s.mu.Unlock()
+	if s.Ready != nil && len(again) > 0 {
+		s.Ready(again)
+	}
 }
 
 // sealedEnvelope is an envelope's bytes on the disk.
@@ -87,7 +115,8 @@ func (s *Spool) damaged(q QueueID, stored *entry) bool {
 }
 
 // body reads and opens a record's body, and leaves none of its keys on the stack. The
-// caller hands it to forget when it is done.
+// caller hands it to forget when it is done. With errLost it never opens; with another
+// error it may be whole.
 func (s *Spool) body(e *entry) (b []byte, err error) {
 	scrub.Do(func() { b, err = s.read(e) })
 	return b, err
@@ -100,30 +129,41 @@ func (s *Spool) read(e *entry) ([]byte, error) {
 	k := s.epochs.keys[e.epoch]
 	if g == nil || k == nil {
 		s.mu.Unlock()
-		return nil, errGone
+		return nil, errLost
 	}
 	epochKey := k.key
 	s.mu.Unlock()
 	defer clear(epochKey[:])
 	g.reading.RLock()
 	defer g.reading.RUnlock()
-	var salt [saltSize]byte
-	if _, err := g.file.ReadAt(salt[:], int64(e.salt)); err != nil {
-		return nil, err
-	}
-	defer clear(salt[:])
 	sealed := sealedRoom(e.class)
-	_, err := g.file.ReadAt(sealed, int64(e.body))
-	if err == nil {
-		key := recordKey(&epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
-		defer clear(key[:])
-		_, err = openPart(&key, bodyNonce, sealed)
-	}
-	if err != nil {
+	if err := g.openBody(&epochKey, e, sealed); err != nil {
 		forget(sealed)
 		return nil, err
 	}
 	return sealed[:bodySizes[e.class]], nil
 }
 
-var errGone = errors.New("the record's key or segment is gone")
+// openBody reads a record's body, and opens it where it is. reading is held.
+func (g *segment) openBody(epochKey *[32]byte, e *entry, sealed []byte) error {
+	var salt [saltSize]byte
+	defer clear(salt[:])
+	_, err := g.file.ReadAt(salt[:], int64(e.salt))
+	if err == nil {
+		_, err = g.file.ReadAt(sealed, int64(e.body))
+	}
+	if errors.Is(err, io.EOF) { // the file was never so long
+		return errLost
+	}
+	if err != nil {
+		return err
+	}
+	key := recordKey(epochKey, salt[:], g.id, g.id+uint64(e.batch), int(e.index))
+	defer clear(key[:])
+	if _, err := openPart(&key, bodyNonce, sealed); err != nil {
+		return errLost
+	}
+	return nil
+}
+
+var errLost = errors.New("the record does not open, or its key or segment is gone")

@@ -79,7 +79,8 @@ type recovered struct {
 }
 
 // segment reads a segment. It tries every boundary for a batch, for what lies
-// between may be torn. Batches of an earlier life have a smaller id.
+// between may be torn. Batches of an earlier life have a smaller id. What can't be read now
+// is passed over, and the file kept for a start that can.
 func (r *recovery) segment(name string) error {
 	f, err := r.FS.Open(name)
 	if err != nil {
@@ -95,7 +96,7 @@ func (r *recovery) segment(name string) error {
 	for at := int64(0); at+boundary <= g.size; at += int64(length) {
 		l, head, err := r.head(g, at, length)
 		if err != nil {
-			return err
+			r.passOver(g, err)
 		}
 		if l == nil {
 			length = boundary
@@ -135,6 +136,14 @@ func (r *recovery) segment(name string) error {
 	return nil
 }
 
+// passOver notes that a part of a segment can't be read.
+func (r *recovery) passOver(g *segment, err error) {
+	if !g.unread {
+		r.Log.Error("a part of a segment can't be read, and is left as it is", "error", err)
+	}
+	g.unread = true
+}
+
 // head reads a batch up to its bodies, from a boundary; nil if there is none. before is
 // how long the batch before it is: among short ones, several are read at once.
 func (r *recovery) head(g *segment, at int64, before int) (*layout, []byte, error) {
@@ -151,9 +160,11 @@ func (r *recovery) head(g *segment, at int64, before int) (*layout, []byte, erro
 		return nil, nil, nil
 	}
 	if end := l.header(len(l.epochs)); end > boundary && at+int64(end) <= g.size {
-		b, err = r.peek(g, at, end, end)
+		if b, err = r.peek(g, at, end, end); err != nil {
+			return nil, nil, err
+		}
 	}
-	return l, b, err
+	return l, b, nil
 }
 
 const (
@@ -162,31 +173,48 @@ const (
 )
 
 // peek returns length bytes of the segment from at on. If they were not read yet, as many
-// as ahead are.
+// as ahead are, if that can be done.
 func (r *recovery) peek(g *segment, at int64, length, ahead int) ([]byte, error) {
 	if off := at - r.at; off < 0 || off+int64(length) > int64(len(r.buf)) {
-		n := int(min(int64(ahead), g.size-at))
-		if cap(r.buf) < n {
-			clear(r.buf[:cap(r.buf)])
-			r.buf = make([]byte, n)
+		err := r.load(g, at, int(min(int64(ahead), g.size-at)))
+		if err != nil {
+			err = r.load(g, at, length)
 		}
-		r.buf, r.at = r.buf[:n], at
-		if _, err := g.file.ReadAt(r.buf, at); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
 	return r.buf[at-r.at:][:length], nil
 }
 
-// rewrite writes length bytes again as they are.
+// load reads into buf.
+func (r *recovery) load(g *segment, at int64, n int) error {
+	if cap(r.buf) < n {
+		clear(r.buf[:cap(r.buf)])
+		r.buf = make([]byte, n)
+	}
+	r.buf, r.at = r.buf[:n], at
+	_, err := g.file.ReadAt(r.buf, at)
+	if err != nil {
+		r.buf = r.buf[:0]
+	}
+	return err
+}
+
+// rewrite writes length bytes again as they are. What can't be read stays: it is not in
+// the kernel's cache.
 func rewrite(f disk.File, at, length int64) error {
 	b := make([]byte, length)
 	defer clear(b)
-	if _, err := f.ReadAt(b, at); err != nil {
+	if _, err := f.ReadAt(b, at); err == nil {
+		_, err = f.WriteAt(b, at)
 		return err
 	}
-	_, err := f.WriteAt(b, at)
-	return err
+	if length <= boundary {
+		return nil
+	}
+	half := int64(align(int(length/2), boundary))
+	return errors.Join(rewrite(f, at, half), rewrite(f, at+half, length-half))
 }
 
 var tombstone [saltSize]byte
@@ -240,13 +268,13 @@ func (r *recovery) batch(g *segment, l *layout, head []byte, at int64, bodies []
 }
 
 // openBodies opens the bodies of a segment's last batch, which a crash may have
-// torn. What does not open was never acknowledged.
+// torn. What does not open was never acknowledged; what can't be read may have been.
 func (r *recovery) openBodies(g *segment, from int) {
 	last := r.live[from:]
 	r.live = r.live[:from]
 	for _, e := range last {
 		body, err := r.read(&e.entry)
-		if err != nil {
+		if errors.Is(err, errLost) {
 			g.gone++
 			r.zeroed = append(r.zeroed, e.place)
 			continue
@@ -284,15 +312,21 @@ func (s *Spool) settle() {
 }
 
 // better tells which of two records is to be kept: the one that lives longer, if its body
-// opens.
+// opens. One that can't be read for now is worse only than one whose body opens.
 func (s *Spool) better(a, b uint32) (better, worse uint32) {
 	if s.index.slab.at(b).epoch > s.index.slab.at(a).epoch {
 		a, b = b, a
 	}
-	body, err := s.body(s.index.slab.at(a))
-	if err != nil {
+	err := s.tryBody(a)
+	if err != nil && (errors.Is(err, errLost) || s.tryBody(b) == nil) {
 		return b, a
 	}
-	forget(body)
 	return a, b
+}
+
+// tryBody tells whether a record's body opens.
+func (s *Spool) tryBody(i uint32) error {
+	body, err := s.body(s.index.slab.at(i))
+	forget(body)
+	return err
 }

@@ -38,6 +38,7 @@ type segment struct {
 	records int // in this life
 	gone    int // of them, erased, moved or expired
 	live    int64
+	unread  bool // a start could not read all: it stays as it is
 
 	reading sync.RWMutex // held to read; held fully when the file goes or begins another life
 
@@ -90,7 +91,7 @@ func (s *Spool) reclaim() error {
 	s.mu.Lock()
 	gone := false
 	for _, g := range s.segments {
-		gone = gone || g != s.open && g.gone == g.records
+		gone = gone || g != s.open && g.gone == g.records && !g.unread
 	}
 	s.mu.Unlock()
 	if !gone {

@@ -44,7 +44,7 @@ type Config struct {
 	MaxMessages   int           // in all; 1 << 20 if 0
 
 	Reserve func(n uint64) (first uint64, err error) // reserves n batch numbers, durably, for ever
-	Ready   func([]QueueID)                          // told of queues that got something; must not block
+	Ready   func([]QueueID)                          // told of queues that got something, or are to be read again; must not block
 	Log     *slog.Logger
 }
 
@@ -125,7 +125,8 @@ type Spool struct {
 	zeroSync  bool            // the second is over, or somebody waits: overwrite and sync them now
 	cancelled []func(error)   // who waits for that
 	takenBack takenBack
-	failed    uint64 // batches
+	failed    uint64               // batches
+	unread    map[QueueID]struct{} // of which something could not be read
 	timer     *time.Timer
 	closed    bool
 }
@@ -147,7 +148,7 @@ func Open(cfg Config) (*Spool, error) {
 	if cfg.SegmentSize < minSegment {
 		return nil, fmt.Errorf("spool: segments of %d bytes; at least %d", cfg.SegmentSize, minSegment)
 	}
-	s := &Spool{Config: cfg, segments: map[uint32]*segment{}, byID: map[pendingKey]*pending{}, waiting: map[QueueID]int{}}
+	s := &Spool{Config: cfg, segments: map[uint32]*segment{}, byID: map[pendingKey]*pending{}, waiting: map[QueueID]int{}, unread: map[QueueID]struct{}{}}
 	s.wake = sync.NewCond(&s.mu)
 	s.index.queues = map[QueueID]*queue{}
 	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {

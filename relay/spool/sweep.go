@@ -8,9 +8,10 @@ import (
 )
 
 // Sweep destroys what expired before now, makes overwritten salts durable, and
-// gives back the room of what is gone. With a clock before 2024 it destroys
+// gives back the room of what is gone. What could not be read is tried again. With a clock before 2024 it destroys
 // nothing: ErrClock.
 func (s *Spool) Sweep(now time.Time) error {
+	s.readAgain()
 	if now.Before(firstTime) {
 		return ErrClock
 	}
@@ -55,7 +56,7 @@ func (s *Spool) empty() []*segment {
 	}
 	var empty []*segment
 	for _, g := range s.inOrder() {
-		if g != s.open && g != s.spare && g.gone == g.records && !g.dirty && !waiting[g.number] {
+		if g != s.open && g != s.spare && g.gone == g.records && !g.unread && !g.dirty && !waiting[g.number] {
 			empty = append(empty, g)
 		}
 	}
@@ -104,22 +105,29 @@ func (s *Spool) free() error {
 }
 
 // compact copies the live records of the deadest segments to the end, while more
-// than half of what the closed ones take is dead. sweeping is held.
+// than half of what the closed ones take is dead. One that can't be read now is left
+// alone. sweeping is held.
 func (s *Spool) compact() error {
+	var unread []*segment
+	var errs []error
 	for {
-		g := s.deadest()
+		g := s.deadest(unread)
 		if g == nil {
-			return nil
+			return errors.Join(errs...)
 		}
 		if err := s.move(g); err != nil {
-			return err
+			errs = append(errs, err)
+			if !errors.Is(err, errUnread) {
+				return errors.Join(errs...)
+			}
+			unread = append(unread, g)
 		}
 	}
 }
 
 // deadest is the closed segment with the smallest live share, if more than half of
 // what all closed ones take is not live. Those in which nothing lives wait for free.
-func (s *Spool) deadest() *segment {
+func (s *Spool) deadest(unread []*segment) *segment {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
@@ -127,7 +135,7 @@ func (s *Spool) deadest() *segment {
 	var used, live int64
 	var worst *segment
 	for _, g := range s.inOrder() {
-		if g == s.open || g == s.spare || g.gone == g.records {
+		if g == s.open || g == s.spare || g.gone == g.records || g.unread || slices.Contains(unread, g) {
 			continue
 		}
 		used += g.size
@@ -162,10 +170,16 @@ func (s *Spool) move(g *segment) error {
 		for len(all) > 0 {
 			a := all[0]
 			body, err := s.body(&a.entry)
-			if err != nil {
+			if errors.Is(err, errLost) {
 				s.damaged(a.queue, &a.entry)
 				all = all[1:]
 				continue
+			}
+			if err != nil {
+				for _, p := range batch {
+					forget(p.Body)
+				}
+				return errors.Join(errUnread, err)
 			}
 			more := append(batch, &pending{queue: a.queue, seq: a.seq, Put: Put{ID: a.id, Expiry: a.epoch, Urgent: a.urgent(), Body: body}})
 			if batchOf(more, min(moveBytes, int(s.SegmentSize))) < len(more) {
@@ -183,6 +197,8 @@ func (s *Spool) move(g *segment) error {
 	s.writing.Unlock()
 	return errors.Join(err, s.free())
 }
+
+var errUnread = errors.New("a segment could not be read, and is moved later")
 
 // living lists a segment's records, in the order in which they lie there.
 func (s *Spool) living(g *segment) []living {

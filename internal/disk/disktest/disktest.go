@@ -4,8 +4,8 @@
 // of a file's size, any that it had; of names made or removed since the folder's
 // last sync, any. A kill forgets nothing, but makes nothing durable either.
 //
-// StopAt and FailAt choose an operation by its number, so that a test can crash at
-// each in turn; AfterKill and AfterPowerLoss are what a program then finds.
+// StopAt, FailAt and FailReadAt choose an operation by its number, so that a test can crash
+// at each in turn; AfterKill and AfterPowerLoss are what a program then finds.
 //
 // A program that knows no disk.FS is crashed too: Trace records what it does to a
 // folder of the operating system, and Replay does the same to a disk in memory.
@@ -45,6 +45,10 @@ type FS struct {
 	failAt int
 	fault  error
 	dead   bool
+
+	reads      int
+	failReadAt int
+	readFault  error
 }
 
 // change is a name that was made (to a node) or removed (nil) and not synced.
@@ -100,6 +104,20 @@ func (d *FS) FailAt(n int, err error) {
 	d.failAt, d.fault = n, err
 }
 
+// Reads is how many reads there have been.
+func (d *FS) Reads() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reads
+}
+
+// FailReadAt lets read n alone fail with err, counted from 1 for the first.
+func (d *FS) FailReadAt(n int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failReadAt, d.readFault = n, err
+}
+
 // step counts an operation and tells what becomes of it.
 func (d *FS) step() error {
 	if d.dead {
@@ -120,7 +138,7 @@ func (d *FS) step() error {
 func (d *FS) AfterKill() *FS {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.dead, d.stopAt, d.failAt = false, 0, 0
+	d.dead, d.stopAt, d.failAt, d.failReadAt = false, 0, 0, 0
 	return d
 }
 
@@ -311,6 +329,9 @@ func (f *file) ReadAt(b []byte, at int64) (int, error) {
 	defer f.d.mu.Unlock()
 	if f.d.dead {
 		return 0, ErrStopped
+	}
+	if f.d.reads++; f.d.reads == f.d.failReadAt {
+		return 0, f.d.readFault
 	}
 	if at >= int64(len(f.n.data)) {
 		return 0, io.EOF

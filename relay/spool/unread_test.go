@@ -1,0 +1,137 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kin/internal/disk"
+)
+
+// badReads is a disk of which some of the segments' bytes can't be read.
+type badReads struct {
+	disk.OS
+	bad func(name string, at int64, n int) bool
+}
+
+type badFile struct {
+	disk.File
+	fs   *badReads
+	name string
+}
+
+func (b *badReads) Create(name string) (disk.File, error) {
+	f, err := b.OS.Create(name)
+	return badFile{f, b, name}, err
+}
+
+func (b *badReads) Open(name string) (disk.File, error) {
+	f, err := b.OS.Open(name)
+	return badFile{f, b, name}, err
+}
+
+func (f badFile) ReadAt(b []byte, at int64) (int, error) {
+	if f.fs.bad != nil && strings.HasSuffix(f.name, segmentSuffix) && f.fs.bad(f.name, at, len(b)) {
+		return 0, syscall.EIO
+	}
+	return f.File.ReadAt(b, at)
+}
+
+// badStand has n envelopes in the first queue, of which none is in the cache.
+func badStand(t *testing.T, n int) (*stand, *badReads) {
+	fs := &badReads{}
+	s := &stand{t: t, dir: t.TempDir(), fs: fs, max: 1000}
+	s.open()
+	t.Cleanup(func() { s.spool.Close(); s.slots.Close() })
+	s.spool.SegmentSize = minSegment
+	for i := range n {
+		p := envelope(0)
+		binary.BigEndian.PutUint32(p.ID[:], uint32(i))
+		s.mustPut(1, p)
+	}
+	s.crash()
+	s.spool.SegmentSize = minSegment
+	return s, fs
+}
+
+// TestWhatCantBeReadForAMomentIsNotLost: nor is it passed over, nor taken for what was put.
+func TestWhatCantBeReadForAMomentIsNotLost(t *testing.T) {
+	s, fs := badStand(t, 10)
+	var told []QueueID
+	s.spool.Ready = func(q []QueueID) { told = append(told, q...) }
+	third := *s.spool.index.slab.at(s.spool.index.queues[QueueID{1}].items[2])
+	fs.bad = func(_ string, at int64, _ int) bool { return at == int64(third.body) }
+	if n := len(s.spool.Next(QueueID{1}, 0, 20)); n != 2 {
+		t.Errorf("%d are given before the one that can't be read", n)
+	}
+	p := envelope(0)
+	p.ID = third.id
+	if err := s.put(1, p); !errors.Is(err, syscall.EIO) {
+		t.Errorf("put again: %v", err)
+	}
+	fs.bad = nil
+	if err := s.spool.Sweep(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || told[0] != (QueueID{1}) {
+		t.Errorf("of %d queues somebody is told that they are to be read again", len(told))
+	}
+	if n := len(s.spool.Next(QueueID{1}, 0, 20)); n != 10 {
+		t.Errorf("%d of 10 are there", n)
+	}
+}
+
+// TestASegmentThatCantBeReadIsMovedLater: the others are moved all the same.
+func TestASegmentThatCantBeReadIsMovedLater(t *testing.T) {
+	s, fs := badStand(t, 100)
+	for i, r := range s.spool.Next(QueueID{1}, 0, 100) {
+		if i%9 > 0 {
+			s.spool.Ack(QueueID{1}, r.Sequence)
+		}
+	}
+	g := s.spool.inOrder()[1]
+	fs.bad = func(name string, _ int64, _ int) bool { return name == g.name }
+	if err := s.spool.Sweep(time.Now()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a sweep: %v", err)
+	}
+	if n := s.spool.Stats().Segments; n != 3 { // it, the spare and the one that is written
+		t.Errorf("%d segments are left", n)
+	}
+	fs.bad = nil
+	if err := s.spool.Sweep(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.spool.Next(QueueID{1}, 0, 100)); n != 12 {
+		t.Errorf("%d of 12 are left", n)
+	}
+}
+
+// TestAStartPassesOverWhatItCantRead: a bad sector costs what is there, for as long as it is
+// bad, and no file.
+func TestAStartPassesOverWhatItCantRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		bad  func(name string, at int64, n int) bool
+		want int
+	}{
+		"the first two batches' heads": {func(_ string, at int64, _ int) bool { return at <= 8192 }, 8},
+		"a body":                       {func(_ string, at int64, n int) bool { return at <= 9*8192+4096 && at+int64(n) > 9*8192+4096 }, 10},
+		"everything":                   {func(string, int64, int) bool { return true }, 0},
+	} {
+		s, fs := badStand(t, 10)
+		fs.bad = c.bad
+		s.crash()
+		s.want(c.want)
+		if err := s.spool.Sweep(time.Now()); err != nil && !errors.Is(err, syscall.EIO) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		s.mustPut(2, envelope(1))
+		fs.bad = nil
+		s.crash()
+		if n := len(s.spool.Next(QueueID{1}, 0, 20)); n != 10 {
+			t.Errorf("%s: %d of 10 are there when it can be read again", name, n)
+		}
+	}
+}
