@@ -16,6 +16,14 @@ type pending struct {
 	done []func(error)
 }
 
+// line is of what must not overtake: what is put into a queue, and is as urgent.
+type line struct {
+	queue  QueueID
+	urgent bool
+}
+
+func (p *pending) line() line { return line{p.queue, p.Urgent} }
+
 type pendingKey struct {
 	queue QueueID
 	id    MessageID

@@ -71,13 +71,44 @@ func (s *Spool) commit() error {
 		if len(batch) == 0 {
 			return errors.Join(errs...)
 		}
-		entries, err := s.append(batch)
-		if errors.Is(err, syscall.ENOSPC) {
-			err = errors.Join(ErrFull, err)
+		batch, keyless, err := s.keyed(batch)
+		if len(keyless) > 0 {
+			errs = append(errs, err)
+			s.answer(keyless, nil, err)
 		}
-		errs = append(errs, err)
-		s.answer(batch, entries, err)
+		if len(batch) > 0 {
+			entries, err := s.append(batch)
+			errs = append(errs, err)
+			s.answer(batch, entries, err)
+		}
 	}
+}
+
+// keyed parts a batch from what there is no key for, and from what is behind that in its
+// line. err is why.
+func (s *Spool) keyed(batch []*pending) (with, without []*pending, err error) {
+	errs := map[uint32]error{}
+	scrub.Do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, p := range batch {
+			if _, tried := errs[p.Expiry]; !tried {
+				_, errs[p.Expiry] = s.epochs.take(p.Expiry)
+			}
+		}
+	})
+	failed := map[line]bool{}
+	for _, p := range batch {
+		if e := errs[p.Expiry]; e != nil {
+			failed[p.line()], err = true, e
+		}
+		if failed[p.line()] {
+			without = append(without, p)
+		} else {
+			with = append(with, p)
+		}
+	}
+	return with, without, err
 }
 
 // batchOf is how many of the puts make one batch of at most limit bytes.
@@ -98,6 +129,9 @@ func batchOf(ps []*pending, limit int) (n int) {
 // something that failed fails with it, and so does what comes until all were told: it
 // must not overtake.
 func (s *Spool) answer(batch []*pending, entries []entry, err error) {
+	if errors.Is(err, syscall.ENOSPC) {
+		err = errors.Join(ErrFull, err)
+	}
 	s.mu.Lock()
 	if err != nil {
 		batch = append(batch, s.behind(batch)...)
@@ -150,16 +184,12 @@ func (s *Spool) supersede(e *entry, copy entry) {
 // behind takes out of what waits all that has a queue and an urgency of the batch's. mu
 // is held.
 func (s *Spool) behind(batch []*pending) (behind []*pending) {
-	type line struct {
-		queue  QueueID
-		urgent bool
-	}
 	failed := map[line]bool{}
 	for _, p := range batch {
-		failed[line{p.queue, p.Urgent}] = true
+		failed[p.line()] = true
 	}
 	s.pending = slices.DeleteFunc(s.pending, func(p *pending) bool {
-		if !failed[line{p.queue, p.Urgent}] {
+		if !failed[p.line()] {
 			return false
 		}
 		behind = append(behind, p)
