@@ -94,7 +94,12 @@ func (c contents) fill(dir string) error {
 		binary.BigEndian.PutUint64(q[:], uint64(i/each%(c.n/100+1)))
 		if i%each == 1 {
 			binary.BigEndian.PutUint64(q[8:], uint64(i)) // of its own
-			s.Put(q, p, func(err error) { s.Drop(q); free <- err })
+			s.Put(q, p, func(err error) {
+				for _, r := range s.Next(q, 0, 1) {
+					s.Ack(q, r.Sequence)
+				}
+				free <- err
+			})
 			continue
 		}
 		s.Put(q, p, func(err error) { free <- err })

@@ -117,8 +117,14 @@ func (s *session) del(c *protocol.Del) {
 		s.failed(c.Corr, err)
 		return
 	}
-	s.relay.spool.Drop(q.spoolID())
-	s.ok(c.Corr)
+	n := c.Corr
+	s.relay.spool.Drop(q.spoolID(), func(err error) {
+		if err != nil {
+			s.failed(n, err)
+			return
+		}
+		s.ok(n)
+	})
 }
 
 // mayStore checks order, pace and room before anything is changed.

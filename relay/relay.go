@@ -186,7 +186,21 @@ func (r *Relay) openData() (err error) {
 		FS: r.cfg.FS, Dir: filepath.Join(r.cfg.Dir, "spool"), Key: r.store.keys.Spool, Slots: r.slots, Epoch: r.cfg.Epoch,
 		MaxUnread: r.cfg.Unread, UrgentReserve: r.cfg.Urgent, Reserve: r.store.reserve, Ready: r.ready, Log: r.cfg.Log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	r.dropDeleted()
+	return nil
+}
+
+// dropDeleted erases what waits in queues that are no more: the relay may have been killed
+// before a DEL was done. Nobody else is there.
+func (r *Relay) dropDeleted() {
+	for _, id := range r.spool.Queues() {
+		if q := r.store.receivers[hash(id)]; q == nil || q.Gone {
+			r.spool.Drop(id, func(error) {})
+		}
+	}
 }
 
 func (r *Relay) closeData() error {

@@ -123,14 +123,16 @@ func newWork(`}, {"client/work.go", `
 			}
 `}}},
 	{"CANCEL before fsync", "spool", "back", []edit{{"relay/spool/erase.go", `
-	s.cancelled = append(s.cancelled, done)
-	s.zeroSync = true
-	s.wake.Signal()
+	s.whenGone(done)
 	s.mu.Unlock()
-`, `
+}
+
+// whenGone`, `
 	s.mu.Unlock()
 	done(nil)
-`}}},
+}
+
+// whenGone`}}},
 }
 
 // tap has the relay write down which bytes it is handed under which id, which nobody

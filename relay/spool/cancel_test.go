@@ -178,3 +178,65 @@ func TestStatsWhilePuttingIsNoRace(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestDropTakesBackWhatIsOnItsWay: a queue is deleted while something is written for it; it
+// may be a copy. The answer comes when neither can come back.
+func TestDropTakesBackWhatIsOnItsWay(t *testing.T) {
+	s, w := watchedStand(t, 100)
+	for id := range byte(2) {
+		s.mustPut(1, envelope(0))
+		p := envelope(1)
+		if id == 0 {
+			p = s.again(1, 0)
+		}
+		dropped := make(chan error, 1)
+		w.mu.Lock()
+		w.fail = func(op string) error {
+			if op == "sync" {
+				w.fail = nil
+				s.spool.Drop(QueueID{1}, func(err error) { dropped <- err })
+			}
+			return nil
+		}
+		w.mu.Unlock()
+		s.mustPut(1, p)
+		if err := <-dropped; err != nil {
+			t.Fatal(err)
+		}
+		s.want(0)
+		s.crash()
+		s.want(0)
+	}
+}
+
+// again is a stored envelope, to be put for an hour more.
+func (s *stand) again(q, id byte) Put {
+	e := s.spool.index.find(QueueID{q}, MessageID{id})
+	body, err := s.spool.body(e)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Put{ID: e.id, Expiry: e.epoch + 1, Body: body}
+}
+
+// TestWhatCouldNotBeDroppedIsTold: the sync of its erasure fails.
+func TestWhatCouldNotBeDroppedIsTold(t *testing.T) {
+	s, w := watchedStand(t, 100)
+	s.mustPut(1, envelope(0))
+	w.mu.Lock()
+	w.fail = func(op string) error {
+		if op != "sync" {
+			return nil
+		}
+		w.fail = nil
+		return syscall.EIO
+	}
+	w.mu.Unlock()
+	for _, want := range []error{errMayReturn, nil} {
+		dropped := make(chan error, 1)
+		s.spool.Drop(QueueID{1}, func(err error) { dropped <- err })
+		if err := <-dropped; err != want {
+			t.Errorf("%v; want %v", err, want)
+		}
+	}
+}

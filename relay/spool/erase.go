@@ -44,26 +44,41 @@ func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
 	if e := s.index.find(q, id); e != nil {
 		s.erase(q, e)
 	}
-	// Whether it was there or not: it may have been erased a moment ago.
+	s.whenGone(done)
+	s.mu.Unlock()
+}
+
+// whenGone has done called when all that was erased can't come back, of which there may
+// be something even where nothing was found now. mu is held.
+func (s *Spool) whenGone(done func(error)) {
 	s.cancelled = append(s.cancelled, done)
 	s.zeroSync = true
 	s.wake.Signal()
-	s.mu.Unlock()
 }
 
 var errMayReturn = errors.New("what was erased may not be durable")
 
-// Drop erases all that waits in a queue.
-func (s *Spool) Drop(q QueueID) {
+// Drop erases all that waits in a queue, also what is still on its way to the disk. done
+// is called once: with nil when it can't come back.
+func (s *Spool) Drop(q QueueID, done func(error)) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		e := s.index.next(q, 0)
-		if e == nil {
-			return
-		}
+	for e := s.index.next(q, 0); e != nil; e = s.index.next(q, 0) {
 		s.erase(q, e)
 	}
+	for k, p := range s.byID {
+		if k.queue == q { // its turn comes first
+			p.done = append(p.done, func(error) { s.Drop(q, done) })
+			s.mu.Unlock()
+			return
+		}
+	}
+	if s.closed {
+		s.mu.Unlock()
+		done(ErrClosed)
+		return
+	}
+	s.whenGone(done)
+	s.mu.Unlock()
 }
 
 // erase takes a record out of the index and has its salt overwritten with the next

@@ -165,7 +165,7 @@ func TestFullDisk(t *testing.T) {
 	all()
 	s.crash()
 	all()
-	s.spool.Drop(QueueID{1})
+	s.spool.Drop(QueueID{1}, func(error) {})
 	if err := s.spool.Sweep(time.Now()); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -174,6 +176,13 @@ func (s *Spool) Waiting(q QueueID) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.index.waiting(q)
+}
+
+// Queues are those that hold something.
+func (s *Spool) Queues() []QueueID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.index.queues))
 }
 
 // Stats are totals.

@@ -130,7 +130,7 @@ func TestPutNextAck(t *testing.T) {
 	if next := s.spool.Next(QueueID{1}, got[2].Sequence, 10); len(next) != 1 || next[0].Sequence != got[4].Sequence {
 		t.Fatal(next)
 	}
-	s.spool.Drop(QueueID{1})
+	s.spool.Drop(QueueID{1}, func(error) {})
 	if s.spool.Waiting(QueueID{1}) != 0 {
 		t.Fatal("Drop left something")
 	}
@@ -419,7 +419,7 @@ func TestZeroedSaltsAreSyncedBeforeTheirSegmentGoes(t *testing.T) {
 	s.spool.open.size, s.spool.open = boundary, nil // as if it were full, and small: it is unlinked
 	s.spool.writing.Unlock()
 	w.log = nil
-	s.spool.Drop(QueueID{1})
+	s.spool.Drop(QueueID{1}, func(error) {})
 	if err := s.spool.Sweep(time.Now()); err != nil {
 		t.Fatal(err)
 	}

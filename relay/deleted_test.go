@@ -1,0 +1,51 @@
+package relay
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"kin/protocol"
+)
+
+// left is how many envelopes a relay finds that starts from a copy of the folder as it is
+// now, as after a kill.
+func (s *stand) left() int {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(s.relay.cfg.Dir)); err != nil {
+		s.t.Fatal(err)
+	}
+	r, err := Open(Config{Dir: dir})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer r.Shutdown(context.Background())
+	return r.Status().Envelopes
+}
+
+// TestWhatADeletedQueueHeldIsGone: when its DEL is answered; and at a start, if the relay is
+// killed before that.
+func TestWhatADeletedQueueHeldIsGone(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	a, b := s.queue(p, true), s.queue(p, true) // each with a first envelope
+	s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
+	if n := s.left(); n != 3 {
+		t.Fatalf("%d of 3 are there", n)
+	}
+	s.want(p.code(p.delCmd(b)), protocol.CodeOK)
+	if n := s.left(); n != 1 {
+		t.Errorf("%d are left of what one queue holds that was not deleted", n)
+	}
+	st := s.relay.store
+	st.mu.Lock()
+	err := st.delete(st.receivers[hashOf(a.receiver)])
+	st.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := s.left(); n != 0 {
+		t.Errorf("%d are left in queues that were deleted", n)
+	}
+}
