@@ -28,8 +28,7 @@ var bugs = []bug{
 `}}},
 	{"no directory fsync", "spool", "lost", []edit{{"relay/spool/segment.go", `
 	if err := s.FS.SyncDir(s.Dir); err != nil {
-		f.Close()
-		return nil, err
+		return nil, errors.Join(err, f.Close(), s.FS.Remove(name))
 	}
 	return s.addSegment`, `
 	return s.addSegment`}}},

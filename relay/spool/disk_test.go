@@ -3,11 +3,13 @@ package spool
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,4 +170,41 @@ func TestDiskIsAtMostTwiceWhatLives(t *testing.T) {
 		})
 	}
 	t.Logf("%d mixes, at most %.2f times what lives", n, worst)
+}
+
+// TestBatchesThatFailLeaveFewFiles: the disk is full, or can't sync, for as long as three
+// hundred are tried.
+func TestBatchesThatFailLeaveFewFiles(t *testing.T) {
+	for _, bad := range []string{"write", "sync"} {
+		s, w := watchedStand(t, 1000)
+		s.mustPut(1, envelope(0))
+		w.mu.Lock()
+		w.fail = func(op string) error {
+			if op == bad {
+				return syscall.EDQUOT
+			}
+			return nil
+		}
+		w.mu.Unlock()
+		for range 300 {
+			if err := s.put(1, envelope(1)); !errors.Is(err, syscall.EDQUOT) {
+				t.Fatalf("%s fails: %v", bad, err)
+			}
+		}
+		w.mu.Lock()
+		w.fail = nil
+		w.mu.Unlock()
+		if n := s.spool.Stats().Segments; n > 1+maxFailed {
+			t.Errorf("%s fails: %d files are open", bad, n)
+		}
+		s.mustPut(1, envelope(1))
+		if err := s.spool.Sweep(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.spool.Stats().Segments; n > 2 {
+			t.Errorf("when the disk is well again, %d files stay", n)
+		}
+		s.crash()
+		s.want(2)
+	}
 }

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -52,15 +53,18 @@ const segmentSuffix = ".seg"
 // newSegment begins a segment with batch numbers of its own: a spare file's new
 // life, for writing over what is there is faster than extending, or a new file.
 func (s *Spool) newSegment() (*segment, error) {
+	if s.spare == nil {
+		if err := s.reclaim(); err != nil && s.spare == nil {
+			if s.failedFiles() >= maxFailed {
+				return nil, err
+			}
+			s.Log.Error("no segment could be used again", "error", err) // a new file does as well
+		}
+	}
 	n := uint64(s.SegmentSize / boundary)
 	first, err := s.Reserve(n)
 	if err != nil {
 		return nil, fmt.Errorf("batch numbers: %w", err)
-	}
-	if s.spare == nil {
-		if err := s.reclaim(); err != nil { // a new file does as well
-			s.Log.Error("no segment could be used again", "error", err)
-		}
 	}
 	g := s.spare
 	if g != nil {
@@ -79,14 +83,14 @@ func (s *Spool) newSegment() (*segment, error) {
 		return nil, err
 	}
 	if err := s.FS.SyncDir(s.Dir); err != nil {
-		f.Close()
-		return nil, err
+		return nil, errors.Join(err, f.Close(), s.FS.Remove(name))
 	}
 	return s.addSegment(&segment{file: f, name: name, id: first, last: first}), nil
 }
 
-// reclaim makes a segment whose records are all gone the spare, if there is one:
-// what was collected a moment ago need not wait for the next sweep. writing is held.
+// reclaim makes a segment whose records are all gone the spare, if there is one, a whole
+// one rather than what a batch that failed has left: what was collected a moment ago need
+// not wait for the next sweep. writing is held.
 func (s *Spool) reclaim() error {
 	s.mu.Lock()
 	gone := false
@@ -98,8 +102,25 @@ func (s *Spool) reclaim() error {
 		return nil
 	}
 	err := s.syncZeros()
-	s.keepSpare(s.empty())
+	if empty := s.keepSpare(s.empty()); s.spare == nil && len(empty) > 0 {
+		s.spare = empty[0]
+	}
 	return err
+}
+
+// maxFailed is how many files batches that failed may leave, while they can't be used again.
+const maxFailed = 8
+
+// failedFiles is how many there are.
+func (s *Spool) failedFiles() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.segments {
+		if g != s.open && g.records == 0 && !g.unread {
+			n++
+		}
+	}
+	return n
 }
 
 // inOrder are the segments, the oldest first: what is done to the disk is done in
