@@ -37,9 +37,9 @@ var bugs = []bug{
 	{"reorder", "kills", "reordered", []edit{{"client/flush.go",
 		`a.Made.Compare(b.Made)`, `b.Made.Compare(a.Made)`}}},
 	{"early/late expiry: early", "spool", "early expiry", []edit{{"relay/spool/sweep.go",
-		`s.expire(EpochOf(now, s.Epoch))`, `s.expire(EpochOf(now, s.Epoch)+1)`}}},
+		`s.expire(EpochOf(now.Add(time.Since(begun)), s.Epoch))`, `s.expire(EpochOf(now.Add(time.Since(begun)), s.Epoch)+1)`}}},
 	{"early/late expiry: late", "spool", "late expiry", []edit{{"relay/spool/sweep.go",
-		`s.expire(EpochOf(now, s.Epoch))`, `s.expire(EpochOf(now, s.Epoch)-1)`}}},
+		`s.expire(EpochOf(now.Add(time.Since(begun)), s.Epoch))`, `s.expire(EpochOf(now.Add(time.Since(begun)), s.Epoch)-1)`}}},
 	{"slot not wiped", "slots", "remains", []edit{{"internal/slots/slots.go", `
 		if err == nil {
 			err = zero(f.f, i+1, 1)

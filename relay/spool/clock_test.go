@@ -144,3 +144,47 @@ func TestClockThatIsYearsWrongTakesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestAnEpochEndsWhileMuchIsMoved: on a disk whose syncs take ten minutes.
+func TestAnEpochEndsWhileMuchIsMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin()
+		w := &watched{}
+		s := &stand{t: t, dir: t.TempDir(), fs: w, max: 1000}
+		s.open()
+		defer s.slots.Close()
+		s.spool.SegmentSize = minSegment
+		ends := now() + 1
+		for i := range byte(200) {
+			p := envelope(i)
+			if i%50 > 0 {
+				p.Expiry = ends - 1 // they leave segments to be moved
+			} else {
+				p.Expiry = ends + 40
+			}
+			s.mustPut(1, p)
+		}
+		last := envelope(250)
+		last.Expiry = ends
+		s.mustPut(2, last)
+		time.Sleep(time.Hour) // ends begins
+		w.fail = func(op string) error {
+			if op == "sync" {
+				time.Sleep(10 * time.Minute)
+			}
+			return nil
+		}
+		if err := s.spool.Sweep(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		w.fail = nil
+		if now() <= ends {
+			t.Fatal("nothing was moved for so long")
+		}
+		if s.spool.Waiting(QueueID{2}) > 0 {
+			t.Error("the key of an epoch is there behind its end")
+		}
+		s.want(4)
+		s.spool.Close()
+	})
+}

@@ -11,6 +11,7 @@ import (
 // gives back the room of what is gone. What could not be read is tried again. With a clock before 2024 it destroys
 // nothing: ErrClock.
 func (s *Spool) Sweep(now time.Time) error {
+	begun := time.Now()
 	s.readAgain()
 	if now.Before(firstTime) {
 		return ErrClock
@@ -20,10 +21,16 @@ func (s *Spool) Sweep(now time.Time) error {
 	s.mu.Lock()
 	s.takenBack.forget(false)
 	s.mu.Unlock()
+	expire := func() error { // also amid what takes long: an epoch may end meanwhile
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		return s.expire(EpochOf(now.Add(time.Since(begun)), s.Epoch))
+	}
+	err := expire()
 	s.writing.Lock()
-	err := errors.Join(s.expire(EpochOf(now, s.Epoch)), s.syncZeros())
+	err = errors.Join(err, s.syncZeros())
 	s.writing.Unlock()
-	return errors.Join(err, s.free(), s.compact())
+	return errors.Join(err, s.free(), s.compact(expire))
 }
 
 // expire destroys the keys of the epochs before n, and forgets their records.
@@ -106,8 +113,8 @@ func (s *Spool) free() error {
 
 // compact copies the live records of the deadest segments to the end, while more
 // than half of what the closed ones take is dead. One that can't be read now is left
-// alone. sweeping is held.
-func (s *Spool) compact() error {
+// alone. Between two steps it calls turn. sweeping is held.
+func (s *Spool) compact(turn func() error) error {
 	var unread []*segment
 	var errs []error
 	for {
@@ -115,7 +122,7 @@ func (s *Spool) compact() error {
 		if g == nil {
 			return errors.Join(errs...)
 		}
-		if err := s.move(g); err != nil {
+		if err := s.move(g, turn); err != nil {
 			errs = append(errs, err)
 			if !errors.Is(err, errUnread) {
 				return errors.Join(errs...)
@@ -161,8 +168,8 @@ const moveBytes = 512 << 10
 
 // move reseals a segment's live records at the end of the log. Only when the copies
 // are durable are the old salts overwritten and synced, and only then is the file
-// freed.
-func (s *Spool) move(g *segment) error {
+// freed. After each step it calls turn.
+func (s *Spool) move(g *segment, turn func() error) error {
 	all := s.living(g)
 	for len(all) > 0 {
 		var batch []*pending
@@ -188,7 +195,7 @@ func (s *Spool) move(g *segment) error {
 			}
 			batch, from, all = more, append(from, a), all[1:]
 		}
-		if err := s.replace(from, batch); err != nil {
+		if err := errors.Join(s.replace(from, batch), turn()); err != nil {
 			return err
 		}
 	}
