@@ -41,7 +41,13 @@ func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
 		done(ErrClosed)
 		return
 	}
-	if e := s.index.find(q, id); e != nil {
+	e := s.index.find(q, id)
+	if e == nil && s.passedOver {
+		s.mu.Unlock()
+		done(errMayReturn)
+		return
+	}
+	if e != nil {
 		s.erase(q, e)
 	}
 	s.whenGone(done)

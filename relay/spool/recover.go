@@ -138,10 +138,13 @@ func (r *recovery) segment(name string) error {
 
 // passOver notes that a part of a segment can't be read.
 func (r *recovery) passOver(g *segment, err error) {
-	if !g.unread {
-		r.Log.Error("a part of a segment can't be read, and is left as it is", "error", err)
+	if g.unread {
+		return
 	}
-	g.unread = true
+	r.Log.Error("a part of a segment can't be read, and is left as it is", "error", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g.unread, r.passedOver = true, true
 }
 
 // head reads a batch up to its bodies, from a boundary; nil if there is none. before is

@@ -114,23 +114,24 @@ type Spool struct {
 	buf     []byte
 	faults  int // syncs, and overwritings of salts, that failed
 
-	mu        sync.Mutex // guards what follows
-	wake      *sync.Cond
-	epochs    *epochs
-	segments  map[uint32]*segment
-	nextSeg   uint32
-	index     index
-	pending   []*pending
-	byID      map[pendingKey]*pending
-	waiting   map[QueueID]int // pending puts of a queue
-	zeros     []place         // salts to be overwritten
-	zeroSync  bool            // the second is over, or somebody waits: overwrite and sync them now
-	cancelled []func(error)   // who waits for that
-	takenBack takenBack
-	failed    uint64               // batches
-	unread    map[QueueID]struct{} // of which something could not be read
-	timer     *time.Timer
-	closed    bool
+	mu         sync.Mutex // guards what follows
+	wake       *sync.Cond
+	epochs     *epochs
+	segments   map[uint32]*segment
+	nextSeg    uint32
+	index      index
+	pending    []*pending
+	byID       map[pendingKey]*pending
+	waiting    map[QueueID]int // pending puts of a queue
+	zeros      []place         // salts to be overwritten
+	zeroSync   bool            // the second is over, or somebody waits: overwrite and sync them now
+	cancelled  []func(error)   // who waits for that
+	takenBack  takenBack
+	failed     uint64               // batches
+	unread     map[QueueID]struct{} // of which something could not be read
+	passedOver bool                 // a start could not read all: what is not in the index may come back
+	timer      *time.Timer
+	closed     bool
 }
 
 // Open opens the spool in cfg.Dir and recovers what is there.

@@ -8,8 +8,8 @@ import (
 )
 
 // Sweep destroys what expired before now, makes overwritten salts durable, and
-// gives back the room of what is gone. What could not be read is tried again. With a clock before 2024 it destroys
-// nothing: ErrClock.
+// gives back the room of what is gone. What could not be read is tried again. With a
+// clock before 2024 it destroys nothing: ErrClock.
 func (s *Spool) Sweep(now time.Time) error {
 	begun := time.Now()
 	s.readAgain()

@@ -110,7 +110,7 @@ func TestASegmentThatCantBeReadIsMovedLater(t *testing.T) {
 }
 
 // TestAStartPassesOverWhatItCantRead: a bad sector costs what is there, for as long as it is
-// bad, and no file.
+// bad, and no file. Until then nobody is told that what is not found was taken back.
 func TestAStartPassesOverWhatItCantRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		bad  func(name string, at int64, n int) bool
@@ -128,6 +128,9 @@ func TestAStartPassesOverWhatItCantRead(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		s.mustPut(2, envelope(1))
+		if err := <-s.cancel(1, 99); c.want < 10 && err != errMayReturn || c.want == 10 && err != nil {
+			t.Errorf("%s: a CANCEL of what is not there: %v", name, err)
+		}
 		fs.bad = nil
 		s.crash()
 		if n := len(s.spool.Next(QueueID{1}, 0, 20)); n != 10 {
