@@ -81,6 +81,7 @@ func TestJudge(t *testing.T) {
 		"early":           {early, "put q=a id=1 hash=x until=100; ok q=a id=1; swept until=50; list q=a by=r; listed q=a by=r"},
 		"in time":         {"", "put q=a id=1 hash=x until=100; ok q=a id=1; swept until=100; list q=a by=r; listed q=a by=r"},
 		"longer":          {early, "put q=a id=1 hash=x until=100; ok q=a id=1 until=100; put q=a id=1 hash=x until=200; ok q=a id=1 until=200; swept until=100; list q=a by=r; listed q=a by=r"},
+		"put anew, last":  {"", "put q=a id=1 hash=x until=3; ok q=a id=1 until=3; swept until=3; put q=a id=2 hash=y; put q=a id=1 hash=x until=200; ok q=a id=2; ok q=a id=1 until=200; list q=a by=r; deliver q=a by=r hash=y seq=2; deliver q=a by=r hash=x seq=3; listed q=a by=r"},
 		"not longer":      {"", "put q=a id=1 hash=x until=100; ok q=a id=1 until=100; put q=a id=1 hash=x until=200; refused q=a id=1; swept until=100; list q=a by=r; listed q=a by=r"},
 		"late":            {late, "put q=a id=1 hash=x until=100; ok q=a id=1; swept until=100; list q=a by=r; deliver q=a by=r hash=x seq=1; listed q=a by=r"},
 		"remains":         {remains, one + "ack q=a id=1; flushed q=a; trace q=a id=1"},

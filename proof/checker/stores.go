@@ -184,6 +184,9 @@ func (s *stores) put(i int, e history.Event) {
 		s.r.add(reencrypted, "%q of queue %q was put as %s and again as %s", e.ID, e.Queue, m.hash, e.Hash)
 	}
 	m.until, m.mayPut, m.putAfter = max(m.until, e.Until), m.may, m.collects
+	if m.promised != 0 && e.At >= m.promised {
+		m.ok = 0 // it may have expired, and is put anew
+	}
 	if m.taken {
 		return
 	}

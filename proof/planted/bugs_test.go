@@ -28,10 +28,9 @@ var bugs = []bug{
 `}}},
 	{"no directory fsync", "spool", "lost", []edit{{"relay/spool/segment.go", `
 	if err := s.FS.SyncDir(s.Dir); err != nil {
-		return nil, errors.Join(err, f.Close(), s.FS.Remove(name))
-	}
-	return s.addSegment`, `
-	return s.addSegment`}}},
+		return nil, errors`, `
+	if err := error(nil); err != nil {
+		return nil, errors`}}},
 	{"no dedupe", "spool", "duplicated", []edit{{"relay/spool/put.go",
 		`e := s.index.find(q, p.ID)`, `e := (*entry)(nil)`}}},
 	{"reorder", "kills", "reordered", []edit{{"client/flush.go",
