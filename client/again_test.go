@@ -2,6 +2,8 @@ package client
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"kin/protocol"
+	"kin/relay"
 )
 
 // say puts a text on the relay.
@@ -308,6 +311,144 @@ func TestNothingIsSaidAgainInAStoppedSession(t *testing.T) {
 			if n, _, err := p.Unheard("G"); err != nil || (n == 0) != stopped {
 				t.Errorf("stopped: %v; %d unheard, %v", stopped, n, err)
 			}
+		}
+	})
+}
+
+// What the relay has is not put again before its time is over, whatever the text's life and
+// the relay's epoch.
+func TestWhatTheRelayHasIsNotPutAgain(t *testing.T) {
+	for _, c := range []struct{ ttl, epoch time.Duration }{
+		{13 * 24 * time.Hour, time.Hour}, {time.Hour, 24 * time.Hour}, {7 * 24 * time.Hour, 24 * time.Hour}, {DefaultUntil, time.Minute},
+	} {
+		t.Run(fmt.Sprint(c.ttl, " of ", c.epoch), func(t *testing.T) {
+			inTownWith(t, nil, relay.Config{Epoch: c.epoch}, func(t *testing.T, w *town) {
+				_, g := w.couple()
+				if _, err := g.Send(t.Context(), "K", "update", SendOptions{TTL: c.ttl, Wait: time.Minute}); err != nil {
+					t.Fatal(err)
+				}
+				until := func() (at time.Time) {
+					t.Helper()
+					err := g.view(func(w *work) error {
+						return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+							if o.Message != nil {
+								at = o.Until
+							}
+							return nil
+						})
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return at
+				}
+				was := until()
+				w.cut()
+				time.Sleep(time.Minute)
+				if r, err := g.Sync(t.Context(), 0); !errors.Is(err, ErrOffline) || r.Queued != 0 || !until().Equal(was) {
+					t.Errorf("%v; %d are queued; until %v, was %v", err, r.Queued, until(), was)
+				}
+				w.mend()
+			})
+		})
+	}
+}
+
+// What was on a relay, or what a receipt comes for in the same exchange, is not told to have
+// never gone out.
+func TestUnsentIsToldOfNothingElse(t *testing.T) {
+	told := func(t *testing.T, r Report) {
+		t.Helper()
+		for _, e := range r.Events {
+			if e.Kind == EventUnsent {
+				t.Errorf("told: %v", e)
+			}
+		}
+	}
+	t.Run("ran out", func(t *testing.T) {
+		inFolk(t, func(s *folk, k, g *wirePerson) {
+			s.send(g, "K", "one")
+			time.Sleep(80 * time.Hour)
+			s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+				if c, ok := cmd.(*protocol.Put); ok {
+					return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeQueueFull, Wait: 60}
+				}
+				return nil
+			})
+			for range 2 {
+				r, err := g.p.Sync(s.t.Context(), 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				told(t, r)
+				time.Sleep(12 * 24 * time.Hour)
+			}
+			s.script(nil)
+		})
+	})
+	t.Run("a receipt waits", func(t *testing.T) {
+		inTown(t, func(t *testing.T, w *town) {
+			k, g := w.couple()
+			if _, err := k.SetChecked("G"); err != nil {
+				t.Fatal(err)
+			}
+			w.tap = func(c net.Conn) net.Conn {
+				return &tapped{Conn: c, went: func() error {
+					w.cut()
+					return net.ErrClosed
+				}}
+			}
+			sent, err := g.Send(t.Context(), "K", "come", SendOptions{Until: time.Hour, Wait: 10 * time.Second})
+			if !errors.Is(err, ErrOffline) {
+				t.Fatal(err)
+			}
+			w.tap = nil
+			w.mend()
+			w.want(w.take(k), "come")
+			time.Sleep(2 * time.Minute)
+			w.take(k)
+			time.Sleep(time.Hour)
+			r, err := g.Sync(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told(t, r)
+			w.wantState(g, StateDelivered, sent)
+		})
+	})
+}
+
+// A queue that is refused for a while makes no error of what does not read it; and a first
+// text to who has joined meanwhile goes out.
+func TestWhatIsPostponedElsewhereIsNoError(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		for range 4 {
+			c, err := dial(t.Context(), w.dial, w.address, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.close()
+			v := newVisit(k, c, w.address, new(Report))
+			queues, err := v.readable()
+			if err == nil {
+				err = v.subscribe(t.Context(), queues[:1])
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if st, err := k.Cancel(t.Context(), w.say(k, "G", "x").ID); err != nil || st.State != StateCancelled {
+			t.Errorf("cancel: %s, %v", st.State, err)
+		}
+		if _, err := g.Join(t.Context(), w.invite(k, "H"), "", "again"); err != nil {
+			t.Fatal(err)
+		}
+		if sent, err := k.Send(t.Context(), "H", "the first", SendOptions{Wait: time.Minute}); err != nil || sent.State != StateOnRelay {
+			t.Errorf("send: %s, %v", sent.State, err)
+		}
+		if _, err := k.Sync(t.Context(), 0); forAWhile(err) == nil {
+			t.Errorf("sync: %v", err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ func atAnotherTime(t *testing.T, p *Profile, by time.Duration) (r Report) {
 	t.Helper()
 	err := p.update(&r, func(w *work) error {
 		w.now = w.now.Add(by)
-		return w.ageOutbox()
+		return errors.Join(w.ageOutbox(), w.tellUnsent())
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -121,4 +122,19 @@ func TestAClockThatWasAheadDelaysNothing(t *testing.T) {
 		w.take(g)
 		w.wantState(g, StateDelivered, sent)
 	})
+}
+
+// A stranger's receipt waits for the hour, also if the clock goes back a little meanwhile.
+func TestAStrangersReceiptWaitsForTheHour(t *testing.T) {
+	now := time.Date(2030, 1, 1, 10, 0, 0, 5e8, time.UTC)
+	s := &session{}
+	s.owe(&work{now: now}, &contact{}, receipt{Seq: 1})
+	for _, at := range []time.Duration{-time.Minute, -time.Second, 0, 59 * time.Minute} {
+		if s.isDue(now.Add(at)) {
+			t.Errorf("due %v later", at)
+		}
+	}
+	if !s.isDue(now.Add(time.Hour)) {
+		t.Error("not due after the hour")
+	}
 }

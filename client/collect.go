@@ -66,11 +66,19 @@ func (v *visit) readable() ([]*subscribed, error) {
 	var out []*subscribed
 	err := v.p.view(func(w *work) error {
 		contacts, err := w.all()
+		read := map[protocol.ID]bool{}
 		for _, c := range contacts {
 			for _, q := range c.readable(w.now) {
+				read[q.Receiver] = true
 				if q.Relay.Fingerprint == v.relay.Fingerprint && !v.asked[q.Receiver] && !w.now.Before(v.waits[q.Receiver].until) {
 					out = append(out, &subscribed{who: c.ID, receiver: q.Receiver, key: q.Key})
 				}
+			}
+		}
+		for receiver := range v.waits {
+			d, derr := getRecord[del](w, tableDel, receiver[:])
+			if err = errors.Join(err, derr); d == nil && !read[receiver] { // any more
+				delete(v.waits, receiver)
 			}
 		}
 		return err

@@ -15,6 +15,7 @@ import (
 // visitOptions say what an exchange is for.
 type visitOptions struct {
 	only   *protocol.Address // this relay alone
+	all    bool              // what is left for later, because a relay asked to wait, is an error
 	follow bool
 	came   func() error // something may have come; at the end of a visit, and while following
 }
@@ -39,9 +40,9 @@ func (p *Profile) exchange(ctx context.Context, o *visitOptions) (Report, error)
 	return *report, errors.Join(append(errs, p.finish(report))...)
 }
 
-// finish gives up what is over, and counts what is not out.
+// finish gives up what is over, tells what did not go out, and counts what may yet.
 func (p *Profile) finish(report *Report) error {
-	return errors.Join(p.update(nil, (*work).giveUpOld), p.countQueued(report))
+	return errors.Join(p.update(nil, (*work).giveUpOld), p.update(report, (*work).tellUnsent), p.countQueued(report))
 }
 
 // overhear keeps what a person should hear of an exchange whose report nobody gets.
@@ -135,9 +136,35 @@ func (p *Profile) prepare(report *Report) ([]*relayWork, error) {
 	return relays, err
 }
 
-// ageOutbox tells of texts whose deadline is over and that never went out whole, and
-// forgets what is over for long: until then the clock may be wrong now, and right the next
-// time. Where it was ahead once, a relay is not taken to have anything for longer than it can.
+// tellUnsent tells, once, of texts whose deadline is over with no sign that they went out.
+func (w *work) tellUnsent() error {
+	told := map[uuid.UUID]bool{}
+	return eachRecord(w, tableOutbox, func(key []byte, o *op) error {
+		c, err := w.contact(o.Contact)
+		if c == nil || err != nil {
+			return err
+		}
+		was := o.Told
+		if err := w.tellIfUnsent(c, o, told); err != nil || o.Told == was {
+			return err
+		}
+		return w.put(tableOutbox, key, o)
+	})
+}
+
+func (w *work) tellIfUnsent(c *contact, o *op, told map[uuid.UUID]bool) error {
+	unsent, err := w.isUnsent(c, o)
+	if unsent && !o.Told && !told[*o.Message] {
+		told[*o.Message] = true
+		w.event(c, EventUnsent)
+	}
+	o.Told = unsent
+	return err
+}
+
+// ageOutbox forgets what is over for long: until then the clock may be wrong now, and
+// right the next time. Where it was ahead once, a relay is not taken to have anything for
+// longer than it can.
 func (w *work) ageOutbox() error {
 	told := map[uuid.UUID]bool{}
 	return eachRecord(w, tableOutbox, func(key []byte, o *op) error {
@@ -148,36 +175,29 @@ func (w *work) ageOutbox() error {
 		if c == nil {
 			return w.tx.Delete(tableOutbox, key)
 		}
-		unsent, err := w.isUnsent(c, o)
-		if err != nil {
-			return err
-		}
-		if unsent && !o.Told && !told[*o.Message] {
-			told[*o.Message] = true
-			w.event(c, EventUnsent)
-		}
 		if w.now.After(o.Deadline.Add(DefaultUntil)) {
-			if unsent {
+			err := w.tellIfUnsent(c, o, told)
+			if o.Told {
 				err = w.markParts(c, o, func(r *row, _ *part) { r.State, r.Changed = StateExpiredUnread, r.Until })
 			}
 			return errors.Join(err, w.tx.Delete(tableOutbox, key))
 		}
-		changed := o.Told != unsent
-		o.Told = unsent
-		if o.Until.After(w.now.Add(o.TTL + protocol.MaxEpoch)) {
-			o.Until, changed = w.now, true
-		}
-		if !changed {
+		if !o.Until.After(w.now.Add(longestOnRelay(o))) {
 			return nil
 		}
+		o.Until = w.now
 		return w.put(tableOutbox, key, o)
 	})
 }
 
-// isUnsent tells whether an op is of a text whose deadline is over, and no relay ever had
-// it: not if the text was said elsewhere, or received.
+// longestOnRelay is no less than a relay keeps what is put: its class (ttlClass), to the
+// end of an epoch.
+func longestOnRelay(o *op) time.Duration { return o.TTL + o.TTL/10 + 2*protocol.MaxEpoch }
+
+// isUnsent tells whether an op is of a text whose deadline is over, and no relay ever said
+// to have it: not if the text was said elsewhere, or received.
 func (w *work) isUnsent(c *contact, o *op) (bool, error) {
-	if o.Message == nil || o.Cancel || !o.Until.IsZero() || w.now.Before(o.Deadline) {
+	if o.Message == nil || o.Cancel || o.Had || w.now.Before(o.Deadline) {
 		return false, nil
 	}
 	r, err := w.row(c, false, *o.Message)
@@ -259,7 +279,10 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 			return err
 		}
 	}
-	return v.postponed()
+	if o.all {
+		return v.postponed()
+	}
+	return nil
 }
 
 // outgoWithReceipts is outgo once what waits has been taken: only then an old copy of a
@@ -336,7 +359,7 @@ func (w *work) eachQueued(f func(*op)) error {
 // try exchanges again and again, with pauses that grow, until done says so, wait
 // is over, or an error comes that trying does not mend. enough tells whether what is
 // under way then may be left.
-func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report, error) (bool, error), enough func() bool) (Report, error) {
+func (p *Profile) try(ctx context.Context, wait time.Duration, all bool, done func(Report, error) (bool, error), enough func() bool) (Report, error) {
 	end := time.Now().Add(wait)
 	if wait > 0 {
 		var cancel context.CancelFunc
@@ -345,7 +368,7 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report,
 	}
 	var total Report
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
-		report, err := p.exchange(ctx, &visitOptions{})
+		report, err := p.exchange(ctx, &visitOptions{all: all})
 		total.merge(&report)
 		total.Queued = report.Queued
 		ok, derr := done(report, err)
@@ -373,7 +396,7 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, done func(Report,
 // are not out yet, without those that can't go out any more; of those its events tell,
 // once. ErrStopped is as for Receive.
 func (p *Profile) Sync(ctx context.Context, wait time.Duration) (Report, error) {
-	r, err := p.try(ctx, wait, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
+	r, err := p.try(ctx, wait, true, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
 	if err == nil {
 		err = p.stopped(id{}, &r)
 	}

@@ -263,7 +263,7 @@ func (v *visit) settle(w *work, g *outgoing, answer error) error {
 	if o.Flight { // it waits there for longer; if the relay has lost it, nothing else that is said can be opened
 		life = min(life, DefaultTTL)
 	}
-	o.Until = endOfEpoch(w.now.Add(life), l.Epoch)
+	o.Until, o.Had = endOfEpoch(w.now.Add(life), l.Epoch), true
 	o.Memory, o.Code, o.Reason, o.Retry = !l.Durable, 0, "", time.Time{}
 	if o.Cancel { // meanwhile
 		o.Until = time.Time{}

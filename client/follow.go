@@ -105,7 +105,7 @@ func (f *follower) begin(ctx context.Context) (wait time.Duration, err error) {
 // visit stays at a relay until the connection is lost, and says how long to keep away.
 func (f *follower) visit(ctx context.Context, r *relayWork, s *stay) {
 	begun := time.Now()
-	err := f.p.visit(ctx, r, &visitOptions{follow: true, came: f.came}, f.report)
+	err := f.p.visit(ctx, r, &visitOptions{all: true, follow: true, came: f.came}, f.report)
 	if r.read {
 		s.read, s.err = true, nil
 	}

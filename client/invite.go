@@ -268,7 +268,7 @@ func (p *Profile) RevokeInvite(ctx context.Context, label string) error {
 	if err != nil {
 		return err
 	}
-	report, err := p.exchange(ctx, &visitOptions{only: &relay})
+	report, err := p.exchange(ctx, &visitOptions{only: &relay, all: true})
 	p.overhear(report)
 	return err
 }

@@ -99,7 +99,7 @@ func (s *session) isDue(now time.Time) bool {
 		return true
 	}
 	for _, d := range s.Due {
-		if !now.Before(d.At) || d.At.After(now.Add(receiptHourly)) {
+		if !now.Before(d.At) || d.At.After(now.Add(2*receiptHourly)) {
 			return true
 		}
 	}

@@ -75,7 +75,7 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 			_, err := p.showNew(who, show)
 			return err
 		})
-		total, err = p.exchange(ctx, &visitOptions{came: came})
+		total, err = p.exchange(ctx, &visitOptions{all: true, came: came})
 		if serr := came(); !errors.Is(err, serr) {
 			err = errors.Join(err, serr)
 		}
@@ -148,7 +148,7 @@ func (p *Profile) Remove(ctx context.Context, label string) error {
 	if err := p.v.Rotate(time.Now()); err != nil {
 		return err
 	}
-	report, err := p.exchange(ctx, &visitOptions{})
+	report, err := p.exchange(ctx, &visitOptions{all: true})
 	p.overhear(report)
 	return err
 }

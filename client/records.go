@@ -217,6 +217,7 @@ type op struct {
 	Flight   bool // a first flight
 	Control  bool // nothing to show: put once
 	Cancel   bool // take back what was put
+	Had      bool `json:",omitempty"` // a relay said OK once
 	Told     bool `json:",omitempty"` // the user was: its deadline is over, and it never went out
 
 	Receipts []receipt `json:",omitempty"` // that the envelope carries

@@ -45,16 +45,15 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 		// They may have joined since this profile last looked.
 		report, xerr := p.exchange(ctx, &visitOptions{})
 		p.overhear(report)
-		if xerr != nil {
-			return Sent{}, errors.Join(err, xerr)
+		if sent, err = p.compose(label, text, o); errors.Is(err, ErrNotJoined) {
+			err = errors.Join(err, xerr)
 		}
-		sent, err = p.compose(label, text, o)
 	}
 	if err != nil || o.QueueOnly {
 		return sent, err
 	}
 	var st Status
-	report, err := p.try(ctx, o.Wait, func(Report, error) (bool, error) {
+	report, err := p.try(ctx, o.Wait, false, func(Report, error) (bool, error) {
 		if st, err = p.statusOf(sent.ID); err != nil {
 			return false, err
 		}

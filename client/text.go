@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"kin/client/vault"
 )
 
 // takeText adds a text, or a part of one, to the history. A text has its place where it
@@ -88,7 +90,7 @@ func (r *row) says(o *row) bool {
 func (s *session) partsOf(said uuid.UUID) uuid.UUID { return uuid.NewSHA1(said, s.ID[:]) }
 
 // complete tells whether all of a text is here.
-func (r *row) complete() bool { return r.Parts == nil }
+func (r *row) complete() bool { return r.Parts == nil && !r.GivenUp }
 
 // lastChance is until when the rest of an incomplete text can come: the time that its
 // sender gave it, from its first part on, and then the longest life on a relay. By this
@@ -98,7 +100,8 @@ func (r *row) lastChance() time.Time {
 }
 
 // giveUpParts forgets the parts of texts that can't become whole any more. While their
-// session lives it is known that there were some: the rest must get no receipt.
+// session lives, and their sender may keep them, it is known that there were some: the rest
+// must get no receipt.
 func (w *work) giveUpParts() error {
 	return eachRecord(w, tableMessage, func(key []byte, r *row) error {
 		if r.complete() {
@@ -109,12 +112,12 @@ func (w *work) giveUpParts() error {
 			return err
 		}
 		switch {
-		case c == nil || c.findSession(r.Session) == nil:
+		case c == nil || c.findSession(r.Session) == nil || w.now.After(r.lastChance().Add(vault.MaxKeep)):
 			return w.tx.Delete(tableMessage, key)
 		case r.GivenUp || !w.now.After(r.lastChance()):
 			return nil
 		}
-		r.GivenUp, r.Parts = true, make([][]byte, len(r.Parts))
+		r.GivenUp, r.Parts = true, nil
 		return w.putRow(c, r)
 	})
 }

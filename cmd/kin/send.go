@@ -67,6 +67,9 @@ func (a *app) send(ctx context.Context, args []string, o client.SendOptions) err
 	} else {
 		a.tell("send."+string(sent.State), sent.Contact)
 	}
+	if sent.State == client.StateExpiredUnread {
+		return err
+	}
 	return a.keptInOutbox(err)
 }
 

@@ -147,7 +147,7 @@ var kinEnglish = entries{
 	"event.tried":        Count{"Somebody else tried to use the invite for %[2]s. It did not let them in. Ask who had the invite.", "Somebody else tried to use the invite for %[2]s. It did not let them in. Ask who had the invite."},
 	"event.quarantined":  Count{"%d message to you from %[2]s could not be opened and was set aside.", "%d messages to you from %[2]s could not be opened and were set aside."},
 	"event.lost":         Count{"%d message from %[2]s is lost. Ask for it again.", "%d messages from %[2]s are lost. Ask for them again."},
-	"event.unsent":       Count{"%d message to %[2]s expired, and did not go out before. Send it again, or reach them another way.", "%d messages to %[2]s expired, and did not go out before. Send them again, or reach them another way."},
+	"event.unsent":       Count{"%d message to %[2]s expired with no sign that it went out. Send it again, or reach them another way.", "%d messages to %[2]s expired with no sign that they went out. Send them again, or reach them another way."},
 	"event.stopped":      Count{"This profile is older than what %[2]s has seen. Nothing more is sent to or read from them here.", "This profile is older than what %[2]s has seen. Nothing more is sent to or read from them here."},
 	"event.newer_copy":   Count{"Before you began anew, %[2]s wrote to a newer copy of this profile. That can't be read here: ask for it again.", "Before you began anew, %[2]s wrote to a newer copy of this profile. That can't be read here: ask for it again."},
 	"event.forked":       Count{"Two devices seem to use the same profile with %[2]s. Compare the digits with them.", "Two devices seem to use the same profile with %[2]s. Compare the digits with them."},
