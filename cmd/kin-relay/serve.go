@@ -131,9 +131,10 @@ func connections(asked, descriptors int, memory int64) int {
 }
 
 // strangers is how many of all connections may be without a link at a time: as many as a
-// quarter of the memory has room for. Where there are more, newcomers wait.
+// quarter of the memory has room for, and one beside one in the door. Where there are more,
+// newcomers wait.
 func strangers(all int, memory int64) int {
-	return max(1, int(min(int64(all/4), memory/4/strangerMemory)))
+	return max(2, int(min(int64(all/4), memory/4/strangerMemory)))
 }
 
 // doorRoom is how many connections may be no websockets yet; each takes 15 KB. The relay

@@ -13,14 +13,13 @@ func (s *Spool) Ack(q QueueID, sequences ...uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seq := range sequences {
-		e := s.index.at(q, seq)
-		if e == nil {
-			continue
+		if p := s.copies[seq]; p != nil && p.queue == q {
+			p.gone = true
+			p.done = append(p.done, func(error) { s.Ack(q, seq) }) // it may be under way to the disk
 		}
-		if p := s.byID[pendingKey{q, e.id}]; p != nil {
-			p.done = append(p.done, func(error) { s.Ack(q, seq) })
+		if e := s.index.at(q, seq); e != nil {
+			s.erase(q, e)
 		}
-		s.erase(q, e)
 	}
 }
 
@@ -41,14 +40,13 @@ func (s *Spool) Cancel(q QueueID, id MessageID, done func(error)) {
 		done(ErrClosed)
 		return
 	}
-	e := s.index.find(q, id)
-	if e == nil && s.passedOver {
+	if e := s.index.find(q, id); e != nil {
+		s.erase(q, e)
+	}
+	if s.passedOver { // a copy may be there
 		s.mu.Unlock()
 		done(errMayReturn)
 		return
-	}
-	if e != nil {
-		s.erase(q, e)
 	}
 	s.whenGone(done)
 	s.mu.Unlock()

@@ -142,3 +142,59 @@ func TestWhatIsPutAgainMeanwhileLivesLonger(t *testing.T) {
 		t.Errorf("it expires in %d, and was put for %d", got, p.Expiry-1)
 	}
 }
+
+// TestACopyWhoseOriginalIsGone: it waits to be written while the first expires, or is
+// collected before or behind that. It is a new one then, behind what its queue has; or is not
+// written.
+func TestACopyWhoseOriginalIsGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		expires, collected bool
+		left               int
+	}{"expired": {true, false, 2}, "collected": {false, true, 1}, "expired, and collected": {true, true, 1}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t)
+			q := QueueID{1}
+			p, b := envelope(7), envelope(8)
+			b.Expiry += 50
+			s.mustPut(1, p)
+			s.mustPut(1, b)
+			seq, old := s.spool.index.next(q, 0).seq, p.Expiry
+			p.Expiry += 5
+			told := make(chan error, 1)
+			s.spool.writing.Lock() // a sweep has its turn
+			end := s.spool.open.end
+			s.spool.Put(q, p, func(err error) { told <- err })
+			if c.expires {
+				s.spool.expire(old + 1)
+			}
+			if c.collected {
+				s.spool.Ack(q, seq)
+			}
+			before := s.spool.Next(q, 0, 16) // who comes now
+			after := before[len(before)-1].Sequence
+			s.spool.writing.Unlock()
+			if err := <-told; err != nil {
+				t.Fatal(err)
+			}
+			s.spool.writing.Lock()
+			if wrote := s.spool.open.end > end; wrote == c.collected {
+				t.Errorf("it was written: %v", wrote)
+			}
+			s.spool.writing.Unlock()
+			if n := len(before) + len(s.spool.Next(q, after, 16)); n != c.left {
+				t.Errorf("%d are given, want %d", n, c.left)
+			}
+			s.want(c.left)
+			if err := s.spool.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			s.crash()
+			s.want(c.left)
+			s.spool.mu.Lock()
+			defer s.spool.mu.Unlock()
+			if n := len(s.spool.copies) + len(s.spool.byID) + len(s.spool.waiting); n != 0 {
+				t.Errorf("%d are taken for pending", n)
+			}
+		})
+	}
+}

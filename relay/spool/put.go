@@ -13,6 +13,7 @@ type pending struct {
 	queue QueueID
 	Put
 	seq  uint64 // of a copy, or of one that is to live longer; 0 for a new one
+	gone bool   // with seq: it was collected meanwhile
 	done []func(error)
 }
 
@@ -20,6 +21,13 @@ type pending struct {
 type line struct {
 	queue  QueueID
 	urgent bool
+}
+
+// tell tells all who wait for it.
+func (p *pending) tell(err error) {
+	for _, done := range p.done {
+		done(err)
+	}
 }
 
 func (p *pending) line() line { return line{p.queue, p.Urgent} }
@@ -75,8 +83,12 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 			s.damaged(q, &stored) // and put anew
 			continue
 		}
-		if err != nil {
-			return err
+		if err != nil && s.moved(q, &stored) {
+			continue
+		}
+		if err != nil { // its sender has it whole
+			p.Expiry, same = max(p.Expiry, stored.epoch), stored
+			continue
 		}
 		equal := string(body) == string(p.Body)
 		if forget(body); !equal {
@@ -123,6 +135,7 @@ func (s *Spool) enqueue(q QueueID, p Put, stored *entry, done func(error)) error
 	r := &pending{queue: q, Put: p, done: []func(error){done}}
 	if stored != nil {
 		r.seq, r.Urgent = stored.seq, stored.urgent()
+		s.copies[r.seq] = r
 	} else {
 		if err := s.fits(q, p.Urgent); err != nil {
 			return err

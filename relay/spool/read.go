@@ -37,6 +37,9 @@ func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
 				}
 				continue
 			}
+			if err != nil && s.moved(q, &stored) {
+				continue
+			}
 			if err != nil {
 				s.readLater(q, err)
 				break
@@ -46,6 +49,15 @@ func (s *Spool) Next(q QueueID, after uint64, max int) []Record {
 		out = append(out, Record{stored.seq, stored.epoch, stored.urgent(), body})
 	}
 	return out
+}
+
+// moved tells whether a record is elsewhere, or gone, since it was looked up: its segment
+// may have been freed.
+func (s *Spool) moved(q QueueID, stored *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.index.at(q, stored.seq)
+	return e == nil || e.place != stored.place
 }
 
 // readLater notes a queue of which something could not be read.

@@ -314,14 +314,16 @@ func (s *Spool) settle() {
 	}
 }
 
-// better tells which of two records is to be kept: the one that lives longer, if its body
-// opens. One that can't be read for now is worse only than one whose body opens.
+// better tells which of two records is to be kept: the one that lives longer, unless its
+// body never opens; of two that live as long, one that can't be read for now is worse than
+// one whose body opens.
 func (s *Spool) better(a, b uint32) (better, worse uint32) {
-	if s.index.slab.at(b).epoch > s.index.slab.at(a).epoch {
+	longer := int64(s.index.slab.at(a).epoch) - int64(s.index.slab.at(b).epoch)
+	if longer < 0 {
 		a, b = b, a
 	}
 	err := s.tryBody(a)
-	if err != nil && (errors.Is(err, errLost) || s.tryBody(b) == nil) {
+	if err != nil && (errors.Is(err, errLost) || longer == 0 && s.tryBody(b) == nil) {
 		return b, a
 	}
 	return a, b

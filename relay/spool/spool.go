@@ -122,10 +122,11 @@ type Spool struct {
 	index      index
 	pending    []*pending
 	byID       map[pendingKey]*pending
-	waiting    map[QueueID]int // pending puts of a queue
-	zeros      []place         // salts to be overwritten
-	zeroSync   bool            // the second is over, or somebody waits: overwrite and sync them now
-	cancelled  []func(error)   // who waits for that
+	copies     map[uint64]*pending // of these, what is to live longer, by sequence
+	waiting    map[QueueID]int     // pending puts of a queue
+	zeros      []place             // salts to be overwritten
+	zeroSync   bool                // the second is over, or somebody waits: overwrite and sync them now
+	cancelled  []func(error)       // who waits for that
 	takenBack  takenBack
 	failed     uint64               // batches
 	unread     map[QueueID]struct{} // of which something could not be read
@@ -151,7 +152,7 @@ func Open(cfg Config) (*Spool, error) {
 	if cfg.SegmentSize < minSegment {
 		return nil, fmt.Errorf("spool: segments of %d bytes; at least %d", cfg.SegmentSize, minSegment)
 	}
-	s := &Spool{Config: cfg, segments: map[uint32]*segment{}, byID: map[pendingKey]*pending{}, waiting: map[QueueID]int{}, unread: map[QueueID]struct{}{}}
+	s := &Spool{Config: cfg, segments: map[uint32]*segment{}, byID: map[pendingKey]*pending{}, copies: map[uint64]*pending{}, waiting: map[QueueID]int{}, unread: map[QueueID]struct{}{}}
 	s.wake = sync.NewCond(&s.mu)
 	s.index.queues = map[QueueID]*queue{}
 	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {

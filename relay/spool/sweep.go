@@ -21,16 +21,18 @@ func (s *Spool) Sweep(now time.Time) error {
 	s.mu.Lock()
 	s.takenBack.forget(false)
 	s.mu.Unlock()
-	expire := func() error { // also amid what takes long: an epoch may end meanwhile
+	var late error
+	expire := func() { // also amid what takes long: an epoch may end meanwhile
 		s.writing.Lock()
 		defer s.writing.Unlock()
-		return s.expire(EpochOf(now.Add(time.Since(begun)), s.Epoch))
+		late = errors.Join(late, s.expire(EpochOf(now.Add(time.Since(begun)), s.Epoch)))
 	}
-	err := expire()
+	expire()
 	s.writing.Lock()
-	err = errors.Join(err, s.syncZeros())
+	err := s.syncZeros()
 	s.writing.Unlock()
-	return errors.Join(err, s.free(), s.compact(expire))
+	err = errors.Join(err, s.free(), s.compact(expire))
+	return errors.Join(late, err)
 }
 
 // expire destroys the keys of the epochs before n, and forgets their records.
@@ -114,7 +116,7 @@ func (s *Spool) free() error {
 // compact copies the live records of the deadest segments to the end, while more
 // than half of what the closed ones take is dead. One that can't be read now is left
 // alone. Between two steps it calls turn. sweeping is held.
-func (s *Spool) compact(turn func() error) error {
+func (s *Spool) compact(turn func()) error {
 	var unread []*segment
 	var errs []error
 	for {
@@ -169,7 +171,7 @@ const moveBytes = 512 << 10
 // move reseals a segment's live records at the end of the log. Only when the copies
 // are durable are the old salts overwritten and synced, and only then is the file
 // freed. After each step it calls turn.
-func (s *Spool) move(g *segment, turn func() error) error {
+func (s *Spool) move(g *segment, turn func()) error {
 	all := s.living(g)
 	for len(all) > 0 {
 		var batch []*pending
@@ -195,9 +197,10 @@ func (s *Spool) move(g *segment, turn func() error) error {
 			}
 			batch, from, all = more, append(from, a), all[1:]
 		}
-		if err := errors.Join(s.replace(from, batch), turn()); err != nil {
+		if err := s.replace(from, batch); err != nil {
 			return err
 		}
+		turn()
 	}
 	s.writing.Lock()
 	err := s.syncZeros()

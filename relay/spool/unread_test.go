@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"kin/internal/disk"
+	"kin/protocol"
 )
 
 // badReads is a disk of which some of the segments' bytes can't be read.
@@ -57,7 +59,7 @@ func badStand(t *testing.T, n int) (*stand, *badReads) {
 	return s, fs
 }
 
-// TestWhatCantBeReadForAMomentIsNotLost: nor is it passed over, nor taken for what was put.
+// TestWhatCantBeReadForAMomentIsNotLost: nor is it passed over.
 func TestWhatCantBeReadForAMomentIsNotLost(t *testing.T) {
 	s, fs := badStand(t, 10)
 	var told []QueueID
@@ -66,11 +68,6 @@ func TestWhatCantBeReadForAMomentIsNotLost(t *testing.T) {
 	fs.bad = func(_ string, at int64, _ int) bool { return at == int64(third.body) }
 	if n := len(s.spool.Next(QueueID{1}, 0, 20)); n != 2 {
 		t.Errorf("%d are given before the one that can't be read", n)
-	}
-	p := envelope(0)
-	p.ID = third.id
-	if err := s.put(1, p); !errors.Is(err, syscall.EIO) {
-		t.Errorf("put again: %v", err)
 	}
 	fs.bad = nil
 	if err := s.spool.Sweep(time.Now()); err != nil {
@@ -136,5 +133,76 @@ func TestAStartPassesOverWhatItCantRead(t *testing.T) {
 		if n := len(s.spool.Next(QueueID{1}, 0, 20)); n != 10 {
 			t.Errorf("%s: %d of 10 are there when it can be read again", name, n)
 		}
+	}
+}
+
+// TestWhatIsMovedWhileItIsReadIsRead: its segment went between.
+func TestWhatIsMovedWhileItIsReadIsRead(t *testing.T) {
+	s, fs := badStand(t, 2)
+	q := QueueID{1}
+	all := s.spool.living(s.spool.inOrder()[0])
+	body, err := s.spool.body(&all[0].entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := all[0]
+	fs.bad = func(_ string, at int64, _ int) bool {
+		if at != int64(moved.body) {
+			return false
+		}
+		fs.bad = nil
+		p := &pending{queue: q, seq: moved.seq, Put: Put{ID: moved.id, Expiry: moved.epoch, Body: body}}
+		if err := s.spool.replace(all[:1], []*pending{p}); err != nil {
+			t.Error(err)
+		}
+		return true
+	}
+	if n := len(s.spool.Next(q, 0, 9)); n != 2 {
+		t.Errorf("%d are given", n)
+	}
+}
+
+// TestAStartKeepsWhatLivesLonger: though it can't be read for a moment.
+func TestAStartKeepsWhatLivesLonger(t *testing.T) {
+	s, fs := badStand(t, 0)
+	q := QueueID{1}
+	p := envelope(7)
+	s.mustPut(1, p)
+	e := *s.spool.index.next(q, 0)
+	g := s.spool.segments[e.segment]
+	salt := make([]byte, saltSize)
+	if _, err := g.file.ReadAt(salt, int64(e.salt)); err != nil {
+		t.Fatal(err)
+	}
+	p.Expiry += 5
+	s.mustPut(1, p)
+	c := *s.spool.index.next(q, 0)
+	if err := s.spool.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.file.WriteAt(salt, int64(e.salt)); err != nil { // killed before it was overwritten
+		t.Fatal(err)
+	}
+	fs.bad = func(_ string, at int64, n int) bool { return at == int64(c.body) && n == sealedEnvelope }
+	s.crash()
+	fs.bad = nil
+	s.crash()
+	if got := s.spool.index.next(q, 0); got == nil || got.epoch != p.Expiry {
+		t.Errorf("it was answered OK for %d, and is kept for %v", p.Expiry, got)
+	}
+}
+
+// TestWhatCantBeReadIsMendedByWhoHasIt: who puts it again has it whole.
+func TestWhatCantBeReadIsMendedByWhoHasIt(t *testing.T) {
+	s, fs := badStand(t, 2)
+	e := *s.spool.index.next(QueueID{1}, 0)
+	fs.bad = func(_ string, at int64, _ int) bool { return at == int64(e.body) }
+	p := envelope(0)
+	p.ID, p.Expiry = e.id, e.epoch
+	s.mustPut(1, p)
+	fs.bad = nil // what lies as far into another segment can be read
+	got := s.spool.Next(QueueID{1}, 0, 9)
+	if len(got) != 2 || got[0].Sequence != e.seq || !bytes.Equal(got[0].Body[:protocol.EnvelopeSize], p.Body) {
+		t.Errorf("%d are given", len(got))
 	}
 }

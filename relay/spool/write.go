@@ -71,7 +71,7 @@ func (s *Spool) commit() error {
 		if len(batch) == 0 {
 			return errors.Join(errs...)
 		}
-		batch, keyless, err := s.keyed(batch)
+		batch, keyless, err := s.keyed(s.renewed(batch))
 		if len(keyless) > 0 {
 			errs = append(errs, err)
 			s.answer(keyless, nil, err)
@@ -82,6 +82,33 @@ func (s *Spool) commit() error {
 			s.answer(batch, entries, err)
 		}
 	}
+}
+
+// renewed looks once more at what is to live longer, before it is written. What expired
+// meanwhile is a new one, behind what its queue has; what was collected is not written, and
+// as good as stored. writing is held.
+func (s *Spool) renewed(batch []*pending) (still []*pending) {
+	var gone []*pending
+	s.mu.Lock()
+	for _, p := range batch {
+		switch {
+		case p.gone:
+			gone = append(gone, p)
+			delete(s.byID, pendingKey{p.queue, p.ID})
+			delete(s.copies, p.seq)
+			continue
+		case p.seq != 0 && s.index.at(p.queue, p.seq) == nil:
+			delete(s.copies, p.seq)
+			p.seq = 0
+			s.waiting[p.queue]++
+		}
+		still = append(still, p)
+	}
+	s.mu.Unlock()
+	for _, p := range gone {
+		p.tell(nil)
+	}
+	return still
 }
 
 // keyed parts a batch from what there is no key for, and from what is behind that in its
@@ -141,6 +168,7 @@ func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 	var ready []QueueID
 	for i, p := range batch {
 		delete(s.byID, pendingKey{p.queue, p.ID})
+		delete(s.copies, p.seq)
 		if p.seq == 0 {
 			if s.waiting[p.queue]--; s.waiting[p.queue] <= 0 {
 				delete(s.waiting, p.queue)
@@ -156,9 +184,7 @@ func (s *Spool) answer(batch []*pending, entries []entry, err error) {
 		s.Ready(ready)
 	}
 	for _, p := range batch {
-		for _, done := range p.done {
-			done(err)
-		}
+		p.tell(err)
 	}
 	s.told.Store(failed)
 }
