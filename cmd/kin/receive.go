@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,7 +52,7 @@ func (a *app) receive(ctx context.Context, o client.ReceiveOptions) error {
 			}
 			shown += len(ms)
 			if o.Follow {
-				s.show(strings.Join(s.wrapped(a.allLines(ms)), "\n") + "\n")
+				s.add(a.allLines(ms))
 				return nil
 			}
 			kept = append(kept, ms...)

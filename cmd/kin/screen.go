@@ -101,6 +101,11 @@ func (a *app) turn(ctx context.Context, s *screen, pages []string, at int) error
 	return nil
 }
 
+// add puts lines below those that are there, which roll away only when the screen is full.
+func (s *screen) add(lines []string) {
+	s.out.WriteString(strings.Join(s.wrapped(lines), "\n") + "\n")
+}
+
 // show puts one page on the cleared screen.
 func (s *screen) show(page string) {
 	if s.on {
