@@ -3,11 +3,13 @@ package relay
 import (
 	"math/rand/v2"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.etcd.io/bbolt"
 
+	"kin/internal/disk/disktest"
 	"kin/protocol"
 )
 
@@ -271,4 +273,26 @@ func TestAFirstThatIsPostponedIsNotOvertaken(t *testing.T) {
 	st.db = good
 	st.mu.Unlock()
 	s.want(p.code(p.firstCmd(b, b.skey, 2, sealed(2))), protocol.CodeInternal)
+}
+
+// TestAfterTheDiskFailedOnceItStores: what was refused comes again, once its sender has heard,
+// and so does what others put.
+func TestAfterTheDiskFailedOnceItStores(t *testing.T) {
+	d := disktest.New()
+	s := newStand(t, func(c *Config) { c.FS = d })
+	p, other := s.dial(), s.dial()
+	b := s.queue(p, true)
+	heard := func(id byte, n uint8) *protocol.Put {
+		c := p.putCmd(b, id, sealed(id))
+		c.Flags = protocol.FlagsOf(false, n)
+		c.Proof = p.proof(b.skey, c.Corr, c)
+		return c
+	}
+	d.FailAt(d.Ops()+1, syscall.EIO)
+	s.want(p.code(heard(1, 0)), protocol.CodeInternal)
+	s.want(p.code(heard(2, 0)), protocol.CodeInternal)
+	s.relay.spool.Await() // all were told
+	s.want(p.code(heard(1, 2)), protocol.CodeOK)
+	s.want(p.code(heard(2, 2)), protocol.CodeOK)
+	s.want(other.code(other.putCmd(b, 3, sealed(3))), protocol.CodeOK)
 }
