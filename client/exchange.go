@@ -35,12 +35,15 @@ func (p *Profile) exchange(ctx context.Context, o *visitOptions) (Report, error)
 		visits.Go(func() { errs[i] = p.visit(ctx, r, o, report) })
 	}
 	visits.Wait()
+	if o.only == nil {
+		errs = append(errs, p.update(report, (*work).tellUnsent))
+	}
 	return *report, errors.Join(append(errs, p.finish(report))...)
 }
 
-// finish gives up what is over, tells what did not go out, and counts what may yet.
+// finish gives up what is over, and counts what is not out.
 func (p *Profile) finish(report *Report) error {
-	return errors.Join(p.update(nil, (*work).giveUpOld), p.update(report, (*work).tellUnsent), p.countQueued(report))
+	return errors.Join(p.update(nil, (*work).giveUpOld), p.countQueued(report))
 }
 
 // overhear keeps what a person should hear of an exchange whose report nobody gets.

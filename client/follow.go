@@ -55,7 +55,7 @@ func (p *Profile) follow(ctx context.Context, report *Report, came func() error)
 			unread = errors.Join(unread, s.err)
 		}
 	}
-	return unread, errors.Join(err, p.finish(report))
+	return unread, errors.Join(err, p.update(report, (*work).tellUnsent), p.finish(report))
 }
 
 func (f *follower) run(ctx context.Context) error {

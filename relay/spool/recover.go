@@ -302,11 +302,15 @@ func (s *Spool) settle() {
 				kept = append(kept, i)
 				continue
 			}
-			better, worse := s.better(other, i)
+			better, worse, sure := s.better(other, i)
 			seen[x.slab.at(i).id] = better
 			kept[slices.Index(kept, other)] = better
 			s.lost(x.slab.at(worse))
-			s.zeros = append(s.zeros, x.slab.at(worse).place)
+			if e := x.slab.at(worse); sure {
+				s.zeros = append(s.zeros, e.place)
+			} else { // for a start that can read it
+				s.segments[e.segment].unread, s.passedOver = true, true
+			}
 			x.drop(worse)
 		}
 		l.items = kept
@@ -314,19 +318,21 @@ func (s *Spool) settle() {
 	}
 }
 
-// better tells which of two records is to be kept: the one that lives longer, unless its
-// body never opens; of two that live as long, one that can't be read for now is worse than
-// one whose body opens.
-func (s *Spool) better(a, b uint32) (better, worse uint32) {
-	longer := int64(s.index.slab.at(a).epoch) - int64(s.index.slab.at(b).epoch)
-	if longer < 0 {
+// better tells which of two records is to be kept: the one that lives longer, if its body
+// opens. It is not sure while that can't be read: it may be torn, or what was promised.
+func (s *Spool) better(a, b uint32) (better, worse uint32, sure bool) {
+	if s.index.slab.at(b).epoch > s.index.slab.at(a).epoch {
 		a, b = b, a
 	}
-	err := s.tryBody(a)
-	if err != nil && (errors.Is(err, errLost) || longer == 0 && s.tryBody(b) == nil) {
-		return b, a
+	switch err := s.tryBody(a); {
+	case err == nil:
+		return a, b, true
+	case errors.Is(err, errLost):
+		return b, a, true
+	case s.tryBody(b) == nil:
+		return b, a, false
 	}
-	return a, b
+	return a, b, false
 }
 
 // tryBody tells whether a record's body opens.

@@ -162,33 +162,53 @@ func TestWhatIsMovedWhileItIsReadIsRead(t *testing.T) {
 	}
 }
 
-// TestAStartKeepsWhatLivesLonger: though it can't be read for a moment.
+// TestAStartKeepsWhatLivesLonger: of two copies the longer can't be read for a moment. It may
+// be what was promised, or be torn: the other is given meanwhile, and neither is erased.
 func TestAStartKeepsWhatLivesLonger(t *testing.T) {
-	s, fs := badStand(t, 0)
-	q := QueueID{1}
-	p := envelope(7)
-	s.mustPut(1, p)
-	e := *s.spool.index.next(q, 0)
-	g := s.spool.segments[e.segment]
-	salt := make([]byte, saltSize)
-	if _, err := g.file.ReadAt(salt, int64(e.salt)); err != nil {
-		t.Fatal(err)
-	}
-	p.Expiry += 5
-	s.mustPut(1, p)
-	c := *s.spool.index.next(q, 0)
-	if err := s.spool.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := g.file.WriteAt(salt, int64(e.salt)); err != nil { // killed before it was overwritten
-		t.Fatal(err)
-	}
-	fs.bad = func(_ string, at int64, n int) bool { return at == int64(c.body) && n == sealedEnvelope }
-	s.crash()
-	fs.bad = nil
-	s.crash()
-	if got := s.spool.index.next(q, 0); got == nil || got.epoch != p.Expiry {
-		t.Errorf("it was answered OK for %d, and is kept for %v", p.Expiry, got)
+	for name, torn := range map[string]bool{"whole": false, "torn": true} {
+		t.Run(name, func(t *testing.T) {
+			s, fs := badStand(t, 0)
+			q := QueueID{1}
+			p := envelope(7)
+			s.mustPut(1, p)
+			e := *s.spool.index.next(q, 0)
+			g := s.spool.segments[e.segment]
+			salt := make([]byte, saltSize)
+			if _, err := g.file.ReadAt(salt, int64(e.salt)); err != nil {
+				t.Fatal(err)
+			}
+			p.Expiry += 5
+			s.mustPut(1, p)
+			c := *s.spool.index.next(q, 0)
+			if err := s.spool.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := g.file.WriteAt(salt, int64(e.salt)); err != nil { // killed before it was overwritten
+				t.Fatal(err)
+			}
+			want := p.Expiry
+			if torn {
+				want = e.epoch
+				if _, err := s.spool.segments[c.segment].file.WriteAt(make([]byte, 512), int64(c.body)+1024); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fs.bad = func(_ string, at int64, n int) bool { return at == int64(c.body) && n == sealedEnvelope }
+			s.crash()
+			if got := s.spool.Next(q, 0, 9); len(got) != 1 || got[0].Expiry != e.epoch {
+				t.Errorf("meanwhile %d are given", len(got))
+			}
+			fs.bad = nil
+			for range 2 {
+				if err := s.spool.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				s.crash()
+				if got := s.spool.Next(q, 0, 9); len(got) != 1 || got[0].Expiry != want {
+					t.Errorf("then %d are given; want one until %d", len(got), want)
+				}
+			}
+		})
 	}
 }
 
