@@ -90,8 +90,7 @@ func (c contents) fill(dir string) error {
 		failed = errors.Join(failed, <-free)
 		p := spool.Put{Expiry: spool.EpochOf(time.Now(), time.Hour) + 1 + rand.Uint32N(336), Body: make([]byte, protocol.EnvelopeSize)}
 		binary.BigEndian.PutUint64(p.ID[:], uint64(i))
-		var q spool.QueueID
-		binary.BigEndian.PutUint64(q[:], uint64(i/each%(c.n/100+1)))
+		q := queueOf(i / each % c.queues())
 		if i%each == 1 {
 			binary.BigEndian.PutUint64(q[8:], uint64(i)) // of its own
 			s.Put(q, p, func(err error) {
@@ -115,7 +114,26 @@ func (c contents) fill(dir string) error {
 	if err != nil {
 		return err
 	}
-	return db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(name).Put(name, b) })
+	return db.Update(func(tx *bbolt.Tx) error {
+		for i := range c.queues() { // what waits in one that is not there is erased
+			q := queueOf(i)
+			sender := q
+			sender[31] = 1
+			record, err := json.Marshal(map[string]any{"Receiver": q, "Sender": sender})
+			if err := errors.Join(err, tx.Bucket([]byte("queues")).Put(q[:], record)); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(name).Put(name, b)
+	})
+}
+
+// queues is how many hold what stays.
+func (c contents) queues() int { return c.n/100 + 1 }
+
+func queueOf(i int) (q spool.QueueID) {
+	binary.BigEndian.PutUint64(q[:], uint64(i))
+	return q
 }
 
 // ownStart prints how long a relay takes from the start of its process until it
