@@ -369,12 +369,7 @@ func TestUnsentIsToldOfNothingElse(t *testing.T) {
 		inFolk(t, func(s *folk, k, g *wirePerson) {
 			s.send(g, "K", "one")
 			time.Sleep(80 * time.Hour)
-			s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
-				if c, ok := cmd.(*protocol.Put); ok {
-					return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeQueueFull, Wait: 60}
-				}
-				return nil
-			})
+			s.script(isFull)
 			for range 2 {
 				r, err := g.p.Sync(s.t.Context(), 0)
 				if err != nil {

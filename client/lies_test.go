@@ -40,6 +40,14 @@ func losesFirst(_ *liarSession, cmd protocol.Command) protocol.Answer {
 	return nil
 }
 
+// isFull asks each PUT to wait.
+func isFull(_ *liarSession, cmd protocol.Command) protocol.Answer {
+	if c, ok := cmd.(*protocol.Put); ok {
+		return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeQueueFull, Wait: 60}
+	}
+	return nil
+}
+
 // counts has the relay be honest, and counts commands of a type from then on.
 func counts[C protocol.Command](s *folk) *int {
 	n := new(int)
@@ -155,12 +163,7 @@ func TestWhatRanOutAndIsRefusedIsQueued(t *testing.T) {
 	inFolk(t, func(s *folk, k, g *wirePerson) {
 		s.send(g, "K", "one")
 		time.Sleep(80 * time.Hour)
-		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
-			if c, ok := cmd.(*protocol.Put); ok {
-				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeQueueFull, Wait: 60}
-			}
-			return nil
-		})
+		s.script(isFull)
 		r, err := g.p.Sync(s.t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)

@@ -216,12 +216,7 @@ func TestAClockThatIsSetBackTurnsNothingRound(t *testing.T) {
 // Nor does it make a text wait for longer than a relay may ask.
 func TestAClockThatIsSetBackDelaysNothing(t *testing.T) {
 	inFolk(t, func(s *folk, k, g *wirePerson) {
-		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
-			if c, ok := cmd.(*protocol.Put); ok {
-				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeRelayFull, Wait: 60}
-			}
-			return nil
-		})
+		s.script(isFull)
 		s.send(g, "K", "one")
 		changeTexts(t, g.p, func(o *op) { o.Retry = o.Retry.Add(24 * time.Hour) })
 		puts := counts[*protocol.Put](s)
