@@ -133,7 +133,7 @@ func (s *Spool) writeZeros() error {
 			g.dirty = true
 			if _, err := g.file.WriteAt(make([]byte, run*saltSize), int64(waiting[0].salt)); err != nil {
 				errs = append(errs, err)
-				s.faults++
+				s.faults.Add(1)
 				s.mu.Lock()
 				s.zeros = append(s.zeros, waiting[:run]...)
 				s.zeroSoon()
@@ -159,7 +159,7 @@ func (s *Spool) syncZeros(others ...func() error) error {
 	}
 	dirty := s.inOrder()
 	s.mu.Unlock()
-	before := s.faults
+	before := s.faults.Load()
 	err := s.writeZeros()
 	for _, g := range dirty {
 		if !g.dirty {
@@ -176,7 +176,7 @@ func (s *Spool) syncZeros(others ...func() error) error {
 		s.mu.Unlock()
 	}
 	var told error
-	if s.faults != before { // any: a copy may be elsewhere, and a turn's fault is not in err
+	if s.faults.Load() != before { // any: a copy may be elsewhere, and a turn's fault is not in err
 		told = errMayReturn
 	}
 	for _, done := range waiting {

@@ -45,7 +45,9 @@ type world struct {
 	keys  [][]byte         // of epochs that were destroyed
 	woken map[QueueID]bool // queues of which Ready told
 	read  map[QueueID]uint64
-	trace []string
+
+	noting sync.Mutex
+	trace  []string
 }
 
 func newWorld(r *rand.Rand, fs *disktest.FS) *world {
@@ -53,6 +55,8 @@ func newWorld(r *rand.Rand, fs *disktest.FS) *world {
 }
 
 func (w *world) note(format string, args ...any) {
+	w.noting.Lock()
+	defer w.noting.Unlock()
 	w.trace = append(w.trace, fmt.Sprintf("%d: ", w.fs.Ops())+fmt.Sprintf(format, args...))
 }
 
@@ -306,7 +310,9 @@ func (w *world) collect() {
 			}
 			w.spool.Ack(QueueID{q}, r.Sequence)
 			if p != nil {
+				w.mu.Lock()
 				p.must, p.erased = false, true
+				w.mu.Unlock()
 				w.note("collected %d", binary.BigEndian.Uint32(p.ID[:]))
 			}
 		}
@@ -315,6 +321,8 @@ func (w *world) collect() {
 
 // flushed: what was collected is gone for good.
 func (w *world) flushed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, p := range w.put {
 		p.may = p.may && !p.erased
 	}
@@ -328,9 +336,11 @@ func (w *world) sweep() error {
 			keys[n] = bytes.Clone(k.key[:])
 		}
 	}
+	w.mu.Lock()
 	for _, p := range w.put {
 		p.must = p.must && p.until >= now
 	}
+	w.mu.Unlock()
 	w.sweeping = true
 	err := w.spool.Sweep(time.Now())
 	w.sweeping = false
@@ -345,9 +355,11 @@ func (w *world) sweep() error {
 			w.record(keyEvent(kind, k))
 		}
 	}
+	w.mu.Lock()
 	for _, p := range w.put {
 		p.may = p.may && p.Expiry >= now
 	}
+	w.mu.Unlock()
 	if w.fs.Stopped() {
 		return nil
 	}

@@ -112,7 +112,8 @@ type Spool struct {
 	open    *segment // the segment that is written; nil before the first batch
 	spare   *segment // one that is used again
 	buf     []byte
-	faults  int // syncs, and overwritings of salts, that failed
+
+	faults atomic.Int64 // syncs, and overwritings of salts, that failed
 
 	mu         sync.Mutex // guards what follows
 	wake       *sync.Cond

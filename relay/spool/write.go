@@ -44,7 +44,7 @@ func (s *Spool) write() {
 func (s *Spool) sync(g *segment) error {
 	err := g.file.Sync()
 	if err != nil {
-		s.faults++
+		s.faults.Add(1)
 		s.mu.Lock()
 		s.zeros = append(s.zeros, g.zeroed...)
 		s.mu.Unlock()
