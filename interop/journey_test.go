@@ -21,13 +21,14 @@ func TestJourneys(t *testing.T) {
 			t.Run(name+", an old copy", func(t *testing.T) { t.Parallel(); restored(t, who.host, who.guest) })
 			if who.guest {
 				t.Run(name+", before the flight", func(t *testing.T) { t.Parallel(); backwards(t, who.host) })
+				t.Run(name+", a full queue", func(t *testing.T) { t.Parallel(); full(t, who.host) })
 			}
 		}
 	})
 	t.Logf("%d commands, %d invites taken; %d texts of %d bytes received in at least %d envelopes; %d shown as delivered after a receipt, %d of them after one that went alone",
 		ran.commands.Load(), ran.invites.Load(), ran.texts.Load(), ran.bytes.Load(), ran.parts.Load(), ran.delivered.Load(), ran.alone.Load())
-	t.Logf("relay killed %d times; %d answers cut off behind an envelope; %d envelopes put again; %d taken back; %d held before their flight; %d gaps shown; %d old copies stopped; %d pairs of equal digits",
-		ran.kills.Load(), ran.cutOff.Load(), ran.repeated.Load(), ran.takenBack.Load(), ran.held.Load(), ran.gaps.Load(), ran.stopped.Load(), ran.digits.Load())
+	t.Logf("relay killed %d times; %d answers cut off behind an envelope; %d envelopes put again; %d taken back; %d held before their flight; %d told to wait; %d gaps shown; %d old copies stopped; %d pairs of equal digits",
+		ran.kills.Load(), ran.cutOff.Load(), ran.repeated.Load(), ran.takenBack.Load(), ran.held.Load(), ran.waited.Load(), ran.gaps.Load(), ran.stopped.Load(), ran.digits.Load())
 }
 
 // joined are a host who has invited and a guest who has joined; the host has not
@@ -190,6 +191,38 @@ func backwards(t *testing.T, hostJS bool) {
 	guest.receive("both are here")
 	guest.state(last, "delivered")
 	host.unharmed()
+}
+
+// full has the guest send more than the queue takes: the relay asks to wait, and takes the
+// rest on the same connection, since that says that its client has heard so.
+func full(t *testing.T, hostJS bool) {
+	r := startRelay(t)
+	host, guest := joined(t, r, hostJS, true)
+	host.receive()
+	one, two := strings.Repeat("가나다", 64*1400/9), strings.Repeat("라마바", 60*1400/9)
+	guest.send("미나", one)
+	last := guest.send("미나", two, "--queue-only")
+
+	waited := make(chan bool)
+	go func() { guest.try("receive", "--wait", "75s"); close(waited) }()
+	for guest.waits() == 0 {
+		select {
+		case <-waited:
+			t.Fatal("a queue takes 128 envelopes")
+		default:
+		}
+	}
+	ran.waited.Add(1)
+	host.receive(one)
+	<-waited
+	guest.state(last, "on_relay")
+	host.receive(two)
+	host.send("K7", "both are here")
+	host.send("K7", "64 receipts go with a text") // and there are 125, with the flight's
+	guest.receive("both are here", "64 receipts go with a text")
+	guest.state(last, "delivered")
+	host.unharmed()
+	guest.unharmed()
 }
 
 // restored has the guest go on with an old copy of their profile: it stops, and

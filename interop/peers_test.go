@@ -17,7 +17,7 @@ import (
 
 // ran counts what the journeys did.
 var ran struct {
-	commands, invites, texts, bytes, delivered, parts, kills, cutOff, repeated, takenBack, held, gaps, stopped, digits, alone atomic.Int64
+	commands, invites, texts, bytes, delivered, parts, kills, cutOff, repeated, takenBack, held, waited, gaps, stopped, digits, alone atomic.Int64
 }
 
 // programs builds kin and kin-relay once.
@@ -227,6 +227,7 @@ type object struct {
 	Type, ID, Contact, Label, State, Text, Note, Digits string
 	Gap                                                 int
 	Quarantined, Duplicates                             int
+	Waits                                               bool
 	Notes                                               []string
 }
 
@@ -314,6 +315,17 @@ func (p *peer) duplicates() (n int) {
 	p.t.Helper()
 	for _, o := range p.objects("contacts") {
 		n += o.Duplicates
+	}
+	return n
+}
+
+// waits is with how many contacts the relay has asked to wait, where the client says so.
+func (p *peer) waits() (n int) {
+	p.t.Helper()
+	for _, o := range p.objects("contacts") {
+		if o.Waits {
+			n++
+		}
 	}
 	return n
 }

@@ -166,8 +166,9 @@ function status(profile) {
 
 function contacts(profile) {
   for (const { label, session, quarantined, duplicates, notes } of profile.contacts) {
-    const name = profile.session(session)?.peerName ?? undefined;
-    print({ type: 'contact', label, name, quarantined, duplicates, notes });
+    const { peerName, peer } = profile.session(session) ?? {};
+    const waits = Date.now() < (peer?.notBefore ?? 0);
+    print({ type: 'contact', label, name: peerName ?? undefined, waits, quarantined, duplicates, notes });
   }
 }
 
