@@ -16,7 +16,7 @@ type edit struct{ file, old, new string }
 // bugs are the twelve of the plan, of which the fifth has two faces, and one that the
 // product had.
 var bugs = []bug{
-	{"ack before fsync", "spool", "lost", []edit{{"relay/spool/write.go", `
+	{"ack before fsync", "spool", "lost", []edit{{"relay/spool/batch.go", `
 	if err == nil {
 		err = s.sync(g)
 	}
