@@ -186,8 +186,9 @@ func unfinishedOr(f disk.File, damaged error) error {
 	return damaged
 }
 
-// isBlank tells whether the file holds zeros alone, but for the beginning of the
-// header that belongs there: no slot is written before the header is whole.
+// isBlank tells whether the file holds zeros alone, but for parts of the header that
+// belongs there: no slot is written before that is whole, and Create may have failed to
+// take it back.
 func isBlank(f disk.File) (bool, error) {
 	size, err := f.Size()
 	if err != nil || size > (MaxSlots+1)*slotSize {
@@ -201,10 +202,9 @@ func isBlank(f disk.File) (bool, error) {
 		}
 		if off == 0 && size >= 2*slotSize && size%slotSize == 0 {
 			for i, c := range header(int(size/slotSize) - 1) {
-				if b[i] != c {
-					break
+				if b[i] == c {
+					b[i] = 0
 				}
-				b[i] = 0
 			}
 		}
 		if !allZero(b) {

@@ -169,8 +169,8 @@ func lives(r *rand.Rand, log *history.Log) error {
 	return nil
 }
 
-// TestCreateThatFailed: whatever operation of Create fails, the next program makes a
-// file that keeps its promises.
+// TestCreateThatFailed: whatever operations of Create fail, one or some in a row, the next
+// program makes a file that keeps its promises.
 func TestCreateThatFailed(t *testing.T) {
 	for op := 1; ; op++ {
 		fails := disktest.New()
@@ -181,9 +181,9 @@ func TestCreateThatFailed(t *testing.T) {
 			}
 			return
 		}
-		for seed := range uint64(50) {
+		for seed := range uint64(200) {
 			d := disktest.New()
-			d.FailAt(op, errors.New("I/O error"))
+			d.FailFrom(op, 1+int(seed%4), errors.New("I/O error"))
 			Create(d, "keys", 2)
 			d = d.AfterKill()
 			f, err := Open(d, "keys")

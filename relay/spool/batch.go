@@ -2,6 +2,7 @@ package spool
 
 import (
 	"crypto/rand"
+	"errors"
 	"sync"
 
 	"kin/internal/scrub"
@@ -68,6 +69,9 @@ func (s *Spool) appendBatch(batch []*pending) ([]entry, error) {
 	if err != nil {
 		s.open = nil
 		s.disown(g, entries)
+		if zerr := errors.Join(s.writeZeros(), s.sync(g)); zerr != nil { // before anybody puts it again
+			s.Log.Error("a batch that was refused could not be overwritten and is tried again", "error", zerr)
+		}
 		return nil, err
 	}
 	s.mu.Lock()

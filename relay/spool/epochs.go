@@ -3,6 +3,7 @@ package spool
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,7 +16,11 @@ type epochs struct {
 	slots *slots.File
 	keys  map[uint32]*epochKey
 	used  map[int]bool
+	torn  []int  // of these, slots of which it is not known what they hold
+	over  uint32 // the keys of the epochs before could not be destroyed: the disk may lack them
 }
+
+var errOver = errors.New("the epoch's key is being destroyed")
 
 type epochKey struct {
 	slot int
@@ -54,8 +59,14 @@ func loadEpochs(f *slots.File) (*epochs, error) {
 
 // take returns the key of an epoch, making it first if there is none.
 func (e *epochs) take(n uint32) (*epochKey, error) {
+	if n < e.over {
+		return nil, errOver
+	}
 	if k := e.keys[n]; k != nil {
 		return k, nil
+	}
+	if err := e.mend(); err != nil { // a start must not find two keys of an epoch
+		return nil, err
 	}
 	for i := range e.slots.Len() {
 		if e.used[i] {
@@ -67,15 +78,28 @@ func (e *epochs) take(n uint32) (*epochKey, error) {
 		err := e.slots.Set(i, p)
 		clear(p)
 		if err != nil {
-			// What is in the slot now is not known; if even that can't be mended, the slot
-			// is left alone until the next start.
-			e.used[i] = e.slots.Destroy(i) != nil
-			return nil, err
+			e.used[i], e.torn = true, append(e.torn, i)
+			return nil, errors.Join(err, e.mend())
 		}
 		e.keys[n], e.used[i] = k, true
 		return k, nil
 	}
 	return nil, ErrFull
+}
+
+// mend destroys what is in torn slots.
+func (e *epochs) mend() error {
+	if len(e.torn) == 0 {
+		return nil
+	}
+	if err := e.slots.Destroy(e.torn...); err != nil {
+		return err
+	}
+	for _, i := range e.torn {
+		delete(e.used, i)
+	}
+	e.torn = nil
+	return nil
 }
 
 // destroy destroys the keys of the epochs before n, at a cost that does not depend
@@ -92,8 +116,10 @@ func (e *epochs) destroy(n uint32) (gone bool, err error) {
 	}
 	slices.Sort(at)
 	if err := e.slots.Destroy(at...); err != nil {
+		e.over = n
 		return false, err // tried again at the next sweep
 	}
+	e.over = 0
 	for epoch, k := range e.keys {
 		if epoch < n {
 			clear(k.key[:])

@@ -462,7 +462,7 @@ func (w *world) live(seed uint64) (lives int, err error) {
 		at := w.fs.Ops() + 1 + w.r.IntN(60)
 		switch w.r.IntN(4) {
 		case 0:
-			w.fs.FailAt(at, []error{syscall.EIO, syscall.ENOSPC}[w.r.IntN(2)])
+			w.fs.FailFrom(at, 1+w.r.IntN(3), []error{syscall.EIO, syscall.ENOSPC}[w.r.IntN(2)])
 			w.note("fails at %d", at)
 		default:
 			w.fs.StopAt(at)

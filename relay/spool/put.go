@@ -72,6 +72,10 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 			return s.join(first, p, done)
 		}
 		e := s.index.find(q, p.ID)
+		if e != nil && e.epoch < s.epochs.over { // its key is in RAM alone, maybe
+			s.mu.Unlock()
+			return errOver
+		}
 		if e == nil || *e == same {
 			defer s.mu.Unlock()
 			return s.enqueue(q, p, e, done)

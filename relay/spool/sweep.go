@@ -39,7 +39,9 @@ func (s *Spool) Sweep(now time.Time) error {
 func (s *Spool) expire(n uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	n = max(n, s.epochs.over)
 	gone, err := s.epochs.destroy(n)
+	err = errors.Join(err, s.epochs.mend())
 	if !gone {
 		return err
 	}

@@ -43,6 +43,7 @@ type FS struct {
 	ops    int
 	stopAt int
 	failAt int
+	fails  int // from there on
 	fault  error
 	dead   bool
 
@@ -95,13 +96,16 @@ func (d *FS) StopAt(n int) {
 	d.stopAt = n
 }
 
-// FailAt lets operation n alone fail with err. A failed write may have been done
+// FailAt lets operation n alone fail with err, FailFrom it and those behind it, times in all. A failed write may have been done
 // in part; after a failed sync nobody knows what is on the disk, and a later sync
 // doesn't change that.
-func (d *FS) FailAt(n int, err error) {
+func (d *FS) FailAt(n int, err error) { d.FailFrom(n, 1, err) }
+
+// FailFrom is told of at FailAt.
+func (d *FS) FailFrom(n, times int, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.failAt, d.fault = n, err
+	d.failAt, d.fails, d.fault = n, times, err
 }
 
 // Reads is how many reads there have been.
@@ -124,11 +128,11 @@ func (d *FS) step() error {
 		return ErrStopped
 	}
 	d.ops++
-	switch d.ops {
-	case d.stopAt:
+	if d.ops == d.stopAt {
 		d.dead = true
 		return ErrStopped
-	case d.failAt:
+	}
+	if d.failAt > 0 && d.ops >= d.failAt && d.ops < d.failAt+d.fails {
 		return d.fault
 	}
 	return nil
