@@ -32,3 +32,22 @@ func TestAFollowerKeepsWhatItShowed(t *testing.T) {
 		t.Errorf("between the two: %q", before)
 	}
 }
+
+// TestWhatIsToldOnceOutlivesTheScreen: who follows reads what happened to contacts when the
+// screen is left, not on it.
+func TestWhatIsToldOnceOutlivesTheScreen(t *testing.T) {
+	s := newTheatre(t)
+	s.honest(s.friend("Friend"), "a text to see")
+	ended := false
+	out, code := onPTY(t, s.command(nil, "receive", "--follow"), func(sofar []byte) string {
+		if bytes.Contains(sofar, []byte("a text to see")) && !ended {
+			ended = true
+			return "\x03"
+		}
+		return ""
+	})
+	_, behind, left := bytes.Cut(out, []byte(leaveScreen))
+	if code != 0 || !left || !bytes.Contains(behind, []byte("Friend has joined")) {
+		t.Errorf("%d, %q", code, out)
+	}
+}

@@ -70,6 +70,9 @@ func (a *app) receive(ctx context.Context, o client.ReceiveOptions) error {
 		s.leave()
 		err = errors.Join(err, perr)
 	}
+	if s != nil {
+		s.leave() // what is told below stays
+	}
 	a.events(report.Events)
 	if shown == 0 && err == nil && !a.flags.json {
 		a.tell("receive.nothing")
