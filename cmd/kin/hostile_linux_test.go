@@ -51,7 +51,7 @@ func everyCommand(label string, all []string, asks []question) []act {
 		{args: []string{"receive"}, asks: reading, fresh: true},
 		{args: []string{"receive", label}, asks: reading, fresh: true},
 		{args: []string{"receive", "--wait", "30s"}, asks: reading, fresh: true},
-		{args: []string{"receive", "--follow"}, until: all, fresh: true},
+		{args: []string{"receive", "--follow"}, asks: reading, until: all, fresh: true},
 		{args: []string{"sync"}, fresh: true},
 		{args: []string{}, asks: asks, fresh: true, silent: true},
 		{args: []string{"send", label, "an answer"}, fresh: true},
@@ -203,7 +203,7 @@ func TestHostileNames(t *testing.T) {
 	s.save()
 	reading := []question{{pager, []string{""}}}
 	for _, a := range []act{{args: []string{"contacts"}}, {args: []string{"status"}}, {args: []string{"receive"}, fresh: true, asks: reading},
-		{args: []string{"receive", "--follow"}, fresh: true, until: texts}, {args: []string{"sync"}, fresh: true},
+		{args: []string{"receive", "--follow"}, fresh: true, asks: reading, until: texts}, {args: []string{"sync"}, fresh: true},
 		{args: []string{}, silent: true, fresh: true, asks: conversing("3")}, {args: []string{"history", "contact-"}, code: 1}} {
 		s.judgeAll(a)
 	}

@@ -38,42 +38,31 @@ func (a *app) receive(ctx context.Context, o client.ReceiveOptions) error {
 		return err
 	}
 	defer p.Close()
-	shown := 0
-	show := func(ms []client.Message) error {
-		shown += len(ms)
-		return a.printMessages(ms)
-	}
-	s := a.screen()
-	var kept []client.Message
-	if s != nil {
-		show = func(ms []client.Message) error {
-			if anyUrgent(ms) {
-				s.tty.write(bell)
-			}
-			shown += len(ms)
-			if o.Follow {
-				s.add(a.allLines(ms))
-				return nil
-			}
-			kept = append(kept, ms...)
-			return nil
-		}
+	put := a.printMessages
+	var r *reader
+	if s := a.screen(); s != nil {
+		r = &reader{a: a, s: s, follow: o.Follow}
+		put = func(ms []client.Message) error { return r.show(ctx, ms) }
 		if o.Follow {
 			a.enter(s)
-			defer s.leave()
 		}
 	}
-	report, err := p.Receive(ctx, o, show)
-	if s != nil && len(kept) > 0 {
-		a.enter(s)
-		perr := a.page(ctx, s, a.allLines(kept), 0)
-		s.leave()
-		err = errors.Join(err, perr)
-	}
-	if s != nil {
-		s.leave() // what is told below stays
+	shown := 0
+	report, err := p.Receive(ctx, o, func(ms []client.Message) error {
+		err := put(ms)
+		if err == nil {
+			shown += len(ms)
+		}
+		return err
+	})
+	if r != nil {
+		r.close(ctx) // what is told below stays
 	}
 	a.events(report.Events)
+	if errors.Is(err, errUnread) {
+		a.tell("receive.unread")
+		return without(err, errUnread)
+	}
 	if shown == 0 && err == nil && !a.flags.json {
 		a.tell("receive.nothing")
 	}

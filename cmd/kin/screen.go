@@ -31,7 +31,7 @@ func (a *app) screen() *screen {
 }
 
 func (a *app) enter(s *screen) {
-	if a.getenv("TERM") != "dumb" && enableEscapes(s.out) {
+	if !s.on && a.getenv("TERM") != "dumb" && enableEscapes(s.out) {
 		s.on = true
 		s.out.WriteString(enterScreen)
 	}
@@ -54,18 +54,29 @@ func (a *app) page(ctx context.Context, s *screen, lines []string, from int) err
 	return a.turn(ctx, s, pages, from)
 }
 
-// pages cuts lines into screenfuls, with a line left for the prompt.
+// pages cuts lines into screenfuls.
 func (a *app) pages(s *screen, lines []string) []string {
-	_, height := s.tty.size()
 	wrapped := s.wrapped(lines)
 	var pages []string
 	for len(wrapped) > 0 {
-		n := min(height-2, len(wrapped))
+		n := min(s.pageLines(), len(wrapped))
 		pages = append(pages, strings.Join(wrapped[:n], "\n")+"\n")
 		wrapped = wrapped[n:]
 	}
 	return pages
 }
+
+// pageLines is how many lines a page has, with one left for the prompt.
+func (s *screen) pageLines() int {
+	_, height := s.tty.size()
+	return height - 2
+}
+
+// fullPages is how many pages lines fill.
+func (s *screen) fullPages(lines []string) int { return len(s.wrapped(lines)) / s.pageLines() }
+
+// fits tells whether lines can stand on the screen at once.
+func (s *screen) fits(lines []string) bool { return len(s.wrapped(lines)) <= s.pageLines() }
 
 // wrapped are lines as they fit the screen: left to the terminal, the rest of a long
 // line would begin at its edge, where heads do.
@@ -80,36 +91,44 @@ func (s *screen) wrapped(lines []string) (out []string) {
 // turn shows a page and asks for the next until the person closes the screen.
 func (a *app) turn(ctx context.Context, s *screen, pages []string, at int) error {
 	for at < len(pages) {
-		s.show(pages[at])
-		prompt := a.t("screen.last")
-		if len(pages) > 1 {
-			prompt = a.t("screen.page", at+1, len(pages))
+		if err := s.show(pages[at]); err != nil {
+			return err
 		}
-		answer, err := s.tty.line(ctx, prompt)
-		if err != nil {
-			return nil // closing it is a normal end
-		}
-		switch strings.ToLower(strings.TrimSpace(answer)) {
-		case "q":
-			return nil
-		case "b":
-			at = max(0, at-1)
-		default:
-			at++
-		}
+		at = a.askPage(ctx, s, pages, at)
 	}
 	return nil
 }
 
+// askPage asks, under a page, for the one to show next; len(pages) closes the screen.
+func (a *app) askPage(ctx context.Context, s *screen, pages []string, at int) int {
+	prompt := a.t("screen.last")
+	if len(pages) > 1 {
+		prompt = a.t("screen.page", at+1, len(pages))
+	}
+	answer, err := s.tty.line(ctx, prompt)
+	if err != nil {
+		return len(pages) // closing it is a normal end
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "q":
+		return len(pages)
+	case "b":
+		return max(0, at-1)
+	}
+	return at + 1
+}
+
 // add puts lines below those that are there, which roll away only when the screen is full.
-func (s *screen) add(lines []string) {
-	s.out.WriteString(strings.Join(s.wrapped(lines), "\n") + "\n")
+func (s *screen) add(lines []string) error {
+	_, err := s.out.WriteString(strings.Join(s.wrapped(lines), "\n") + "\n")
+	return err
 }
 
 // show puts one page on the cleared screen.
-func (s *screen) show(page string) {
+func (s *screen) show(page string) error {
 	if s.on {
-		s.out.WriteString("\x1b[H\x1b[2J")
+		page = "\x1b[H\x1b[2J" + page
 	}
-	s.out.WriteString(page)
+	_, err := s.out.WriteString(page)
+	return err
 }

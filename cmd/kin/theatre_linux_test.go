@@ -28,6 +28,7 @@ var payloadsFlag = flag.String("payloads", "few", "of what hostile people send: 
 type theatre struct {
 	t       *testing.T
 	relay   *kinrelay.Relay
+	server  *http.Server
 	address protocol.Address
 	grant   string
 	bin     string
@@ -58,10 +59,10 @@ func newTheatre(t *testing.T) *theatre {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: s.relay}
-	go server.Serve(l)
+	s.server = &http.Server{Handler: s.relay}
+	go s.server.Serve(l)
 	t.Cleanup(func() {
-		server.Close()
+		s.server.Close()
 		s.relay.Shutdown(context.Background())
 	})
 	s.address = protocol.Address{Hosts: []protocol.Host{{Name: l.Addr().String()}}, Fingerprint: s.relay.Fingerprint()}

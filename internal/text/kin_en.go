@@ -233,6 +233,7 @@ var kinEnglish = entries{
 	"cancel.too-late":        "it could not be taken back",
 
 	"receive.nothing": "Nothing new.",
+	"receive.unread":  "You left before all of it was shown. It stays new.",
 	"history.none":    "No messages.",
 	"status.none":     "You have sent nothing that is still kept.",
 	"sync.not-out":    Count{"Not out yet: %d.", "Not out yet: %d."},

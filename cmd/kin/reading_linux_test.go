@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+)
+
+// unread is how many texts of a contact are new.
+func (s *theatre) unread(label string) int {
+	s.t.Helper()
+	for line := range strings.Lines(s.must("--json", "contacts")) {
+		var c contactJSON
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			s.t.Fatal(err)
+		}
+		if c.Label == label {
+			return c.Unread
+		}
+	}
+	s.t.Fatalf("no contact %q", label)
+	return 0
+}
+
+// backlog has a friend say so many texts, which wait in the profile then. 30 are more
+// than a screen holds.
+func (s *theatre) backlog(n int) {
+	s.t.Helper()
+	f := s.friend("Friend")
+	s.must("sync")
+	for i := range n {
+		s.honest(f, fmt.Sprintf("text %02d", i))
+	}
+	s.must("sync")
+}
+
+// turning answers each prompt of the pager in turn, the last answer for ever.
+func turning(answers ...string) func([]byte) string {
+	asked := 0
+	return func(sofar []byte) (typed string) {
+		for range len(pager.FindAll(sofar, -1)) - asked {
+			typed += answers[min(asked, len(answers)-1)]
+			asked++
+		}
+		return typed
+	}
+}
+
+// TestWhatIsInterruptedStaysNew: Ctrl-C while a relay says nothing, before what waits in
+// the profile is on the screen.
+func TestWhatIsInterruptedStaysNew(t *testing.T) {
+	s := newTheatre(t)
+	s.backlog(1)
+	s.server.Close()
+	l, err := net.Listen("tcp", s.address.Hosts[0].Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := s.command(nil, "receive")
+	go func() {
+		if conn, err := l.Accept(); err == nil {
+			defer conn.Close()
+			c.Process.Signal(os.Interrupt)
+			conn.Read(make([]byte, 1<<10))
+			conn.Read(make([]byte, 1<<10))
+		}
+	}()
+	out, _ := onPTY(t, c, turning("\n"))
+	if n := s.unread("Friend"); n != 1 {
+		t.Errorf("%d new, and it showed %q", n, out)
+	}
+}
+
+// TestWhatIsNotReadToTheEndStaysNew: who closes the screen on its first page has not seen
+// the others.
+func TestWhatIsNotReadToTheEndStaysNew(t *testing.T) {
+	s := newTheatre(t)
+	s.backlog(30)
+	for _, left := range []string{"q\n", "\x03"} {
+		out, code := onPTY(t, s.command(nil, "receive"), turning(left))
+		if n := s.unread("Friend"); code != 0 || n != 30 || !bytes.Contains(out, []byte("stays new")) {
+			t.Errorf("closed with %q: %d, %d new, %q", left, code, n, out)
+		}
+	}
+	out, code := onPTY(t, s.command(nil, "receive"), turning("\n"))
+	if n := s.unread("Friend"); code != 0 || n != 0 || !bytes.Contains(out, []byte("text 29")) {
+		t.Errorf("read to the end: %d, %d new, %q", code, n, out)
+	}
+}
+
+// TestAFollowersBacklogRollsNowhere: what is longer than the screen comes page by page.
+func TestAFollowersBacklogRollsNowhere(t *testing.T) {
+	s := newTheatre(t)
+	s.backlog(30)
+	turn, ended := turning("\n"), false
+	out, code := onPTY(t, s.command(nil, "receive", "--follow"), func(sofar []byte) string {
+		if bytes.Contains(sofar, []byte("text 29")) && !ended {
+			ended = true
+			return "\x03"
+		}
+		return turn(sofar)
+	})
+	screens := strings.Split(string(out), "\x1b[2J")
+	for _, page := range screens {
+		if n := strings.Count(page, "\n"); n >= ttyLines {
+			t.Errorf("%d lines on one screen", n)
+		}
+	}
+	if n := s.unread("Friend"); code != 0 || n != 0 || len(screens) < 4 {
+		t.Errorf("%d, %d new, %q", code, n, out)
+	}
+}
