@@ -139,7 +139,7 @@ func (a *app) changePassphrase(ctx context.Context, file string) error {
 	case file != "":
 		chosen, err = a.passphraseFromFile(file)
 	case a.flags.passphraseStdin: // the next line
-		chosen, err = a.passphraseLine()
+		chosen, err = a.passphraseLine(ctx)
 	case t != nil:
 		chosen, err = a.choosePassphrase(ctx, t)
 	default:

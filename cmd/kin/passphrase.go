@@ -63,7 +63,7 @@ func (a *app) passphrase(ctx context.Context, prompt string) (passphrase []byte,
 	case a.flags.passphraseFile != "":
 		passphrase, err = a.passphraseFromFile(a.flags.passphraseFile)
 	case a.flags.passphraseStdin:
-		passphrase, err = a.passphraseLine()
+		passphrase, err = a.passphraseLine(ctx)
 	case t == nil:
 		return nil, false, a.usage("passphrase.needed")
 	default:
@@ -147,8 +147,11 @@ func (a *app) passphraseFromFile(name string) ([]byte, error) {
 }
 
 // passphraseLine reads one line of stdin; what follows is left for the command.
-func (a *app) passphraseLine() ([]byte, error) {
-	b, err := a.in.ReadBytes('\n')
+func (a *app) passphraseLine(ctx context.Context) ([]byte, error) {
+	b, err := fromStdin(ctx, func() ([]byte, error) { return a.in.ReadBytes('\n') })
+	if errors.Is(err, errAborted) {
+		return nil, err
+	}
 	if err != nil && len(b) == 0 {
 		return nil, a.usage("passphrase.stdin")
 	}

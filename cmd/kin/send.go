@@ -105,7 +105,7 @@ func (a *app) textToSend(ctx context.Context, args []string) (string, error) {
 			return text, err
 		}
 	}
-	b, err := io.ReadAll(io.LimitReader(a.in, maxText+1))
+	b, err := fromStdin(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.in, maxText+1)) })
 	if err != nil {
 		return "", err
 	}

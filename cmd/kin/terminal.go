@@ -69,6 +69,16 @@ func awaited[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	}
 }
 
+// fromStdin is awaited for stdin. What a signal that ended kin cut off there, because it
+// ended the writer too, is not what was to be read.
+func fromStdin(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
+	b, err := awaited(ctx, read)
+	if ctx.Err() != nil {
+		return nil, errAborted
+	}
+	return b, err
+}
+
 // errLongLine is a line that the terminal may have cut without a word: in line
 // mode it keeps no more than maxTerminalLine bytes.
 var errLongLine = errors.New("the terminal cut this line")
