@@ -65,12 +65,12 @@ func (r *reader) close(ctx context.Context) {
 
 // without is err without one of the errors that were joined in it.
 func without(err, one error) error {
-	if err == one {
-		return nil
+	if !errors.Is(err, one) {
+		return err
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return err
+		return nil
 	}
 	var rest []error
 	for _, e := range joined.Unwrap() {

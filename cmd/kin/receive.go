@@ -159,14 +159,15 @@ func (a *app) syncCommand() *cobra.Command {
 				return jerr
 			}
 		}
+		if report.Queued > 0 {
+			a.tell("sync.not-out", report.Queued)
+		}
 		switch {
 		case err != nil && report.Queued > 0:
-			a.tell("sync.not-out", report.Queued)
-			return errors.Join(errNotOut, err)
+			return a.keptInOutbox(err)
 		case err != nil:
 			return err
 		case report.Queued > 0:
-			a.tell("sync.not-out", report.Queued)
 			return errNotOut
 		}
 		if !a.flags.json {
