@@ -40,44 +40,43 @@ func sessionName(profile string) string {
 }
 
 // sessionKey asks the session of the profile in dir for its key.
-func (a *app) sessionKey(dir string) ([]byte, error) {
-	conn, err := a.askSession(dir, requestKey)
-	if err != nil {
-		return nil, err
+func (a *app) sessionKey(dir string) (key []byte, err error) {
+	err = errNoSession
+	for _, address := range sessionAddresses(sessionName(dir), a.getenv) {
+		if key, err = askSession(address, requestKey, sessionKeySize); err == nil {
+			return key, nil
+		}
 	}
-	defer conn.Close()
-	key := make([]byte, sessionKeySize)
-	_, err = io.ReadFull(conn, key)
-	return key, err
+	return nil, err
 }
 
-// endSession ends the session of the profile in dir; it returns false if there is
-// none.
-func (a *app) endSession(dir string) bool {
-	conn, err := a.askSession(dir, requestLock)
-	if err != nil {
-		return false
+// endSession ends the session of the profile in dir, wherever it may be: the variables
+// may be others than when it began. It returns false if there is none.
+func (a *app) endSession(dir string) (ended bool) {
+	for _, address := range sessionAddresses(sessionName(dir), a.getenv) {
+		if _, err := askSession(address, requestLock, 1); err == nil {
+			ended = true
+		}
 	}
-	defer conn.Close()
-	io.ReadAll(conn)
-	return true
+	return ended
 }
 
-func (a *app) askSession(dir string, request byte) (net.Conn, error) {
-	address, err := sessionAddress(sessionName(dir), a.getenv)
-	if err != nil {
-		return nil, err
-	}
+var errNoSession = errors.New("no session")
+
+// askSession makes one request, and returns the answer of that many bytes.
+func askSession(address string, request byte, size int) ([]byte, error) {
 	conn, err := dialSession(address)
 	if err != nil {
 		return nil, err
 	}
+	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(sessionPatience))
 	if _, err := conn.Write([]byte{request}); err != nil {
-		conn.Close()
 		return nil, err
 	}
-	return conn, nil
+	answer := make([]byte, size)
+	_, err = io.ReadFull(conn, answer)
+	return answer, err
 }
 
 // session is the process's state. What listens for requests and what watches the

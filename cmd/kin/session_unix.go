@@ -18,26 +18,48 @@ import (
 // maxSocketPath is what the shortest sun_path of our platforms holds.
 const maxSocketPath = 103
 
-// sessionAddress is the path of the session's socket, in a folder of this user
-// alone: the one that the system ends with the login, if it has one.
-func sessionAddress(name string, getenv func(string) string) (string, error) {
+// sessionAddresses are the paths where the session's socket may be: in folders of this
+// user alone, first that which the system ends with the login, if it has one. The last
+// depends on no variable.
+func sessionAddresses(name string, getenv func(string) string) (addresses []string) {
 	var folders []string
 	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		folders = append(folders, filepath.Join(dir, "kin"))
 	}
 	own := "kin-" + strconv.Itoa(os.Getuid())
 	folders = append(folders, filepath.Join(os.TempDir(), own), filepath.Join("/tmp", own))
-	err := errors.New("no folder for the session")
 	for _, dir := range folders {
-		address := filepath.Join(dir, name)
-		if len(address) > maxSocketPath {
-			continue
+		if address := filepath.Join(dir, name); len(address) <= maxSocketPath {
+			addresses = append(addresses, address)
 		}
-		if err = privateFolder(dir); err == nil {
+	}
+	return addresses
+}
+
+// sessionAddress is the first of them that can be used.
+func sessionAddress(name string, getenv func(string) string) (string, error) {
+	err := errors.New("no folder for the session")
+	for _, address := range sessionAddresses(name, getenv) {
+		if err = privateFolder(filepath.Dir(address)); err == nil {
 			return address, nil
 		}
 	}
 	return "", err
+}
+
+// linkSession makes the socket known at the last of its addresses too, for commands with
+// other variables; unlink takes that back.
+func linkSession(address string, getenv func(string) string) (unlink func()) {
+	all := sessionAddresses(filepath.Base(address), getenv)
+	link := all[len(all)-1]
+	if link == address || privateFolder(filepath.Dir(link)) != nil {
+		return func() {}
+	}
+	os.Remove(link) // a killed session's
+	if os.Symlink(address, link) != nil {
+		return func() {}
+	}
+	return func() { os.Remove(link) }
 }
 
 // privateFolder makes a folder that only this user can enter, or checks that it is
@@ -46,6 +68,11 @@ func privateFolder(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	return ownFolder(dir)
+}
+
+// ownFolder checks that a folder is one that only this user can enter.
+func ownFolder(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
@@ -80,6 +107,9 @@ func listenSession(address string) (net.Listener, error) {
 func sessionPresent(address string) bool { return exists(address) }
 
 func dialSession(address string) (net.Conn, error) {
+	if err := ownFolder(filepath.Dir(address)); err != nil {
+		return nil, err
+	}
 	conn, err := net.DialTimeout("unix", address, sessionPatience)
 	if err != nil {
 		return nil, err

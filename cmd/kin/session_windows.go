@@ -11,10 +11,18 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// sessionAddress is the name of the session's pipe.
-func sessionAddress(name string, _ func(string) string) (string, error) {
-	return `\\.\pipe\kin-` + name, nil
+// sessionAddresses is the name of the session's pipe.
+func sessionAddresses(name string, _ func(string) string) []string {
+	return []string{`\\.\pipe\kin-` + name}
 }
+
+// sessionAddress is that name too.
+func sessionAddress(name string, getenv func(string) string) (string, error) {
+	return sessionAddresses(name, getenv)[0], nil
+}
+
+// linkSession: a pipe's name depends on no variable.
+func linkSession(string, func(string) string) (unlink func()) { return func() {} }
 
 // listenSession opens the pipe for this user alone (SDDL: protected, one entry).
 func listenSession(address string) (net.Listener, error) {

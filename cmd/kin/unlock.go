@@ -104,6 +104,7 @@ func (a *app) holderCommand() *cobra.Command {
 			io.WriteString(a.out, err.Error())
 			return err
 		}
+		defer linkSession(args[0], a.getenv)()
 		s := newSession(l, func() bool { return sessionPresent(args[0]) }, key, life, momentNow())
 		io.WriteString(a.out, holderReady)
 		if f, ok := a.out.(io.Closer); ok {
