@@ -52,6 +52,9 @@ func foldLabel(label string) string {
 	return cases.Fold().String(norm.NFC.String(strings.Join(strings.Fields(label), " ")))
 }
 
+// SameLabel tells whether two labels are the same contact's.
+func SameLabel(a, b string) bool { return foldLabel(a) == foldLabel(b) }
+
 // alike are letters of other scripts, and digits, that look like a Latin letter.
 var alike = strings.NewReplacer(
 	"а", "a", "в", "b", "е", "e", "к", "k", "м", "m", "н", "h", "о", "o", "р", "p", "с", "c", "т", "t", "у", "y", "х", "x",

@@ -66,18 +66,31 @@ func (a *app) contactState(c client.Contact) string {
 
 func (a *app) renameCommand() *cobra.Command {
 	return a.command("rename", "OLD NEW", exactly(2), func(ctx context.Context, args []string) error {
-		return a.withContact(ctx, "renamed", args[1], func(p *client.Profile) error { return p.Rename(args[0], args[1]) })
+		return a.change(ctx, "contacts.renamed", args[1], contactLabel, func(p *client.Profile) error { return p.Rename(args[0], args[1]) })
 	})
 }
 
 func (a *app) removeCommand() *cobra.Command {
 	return a.command("remove", "CONTACT", exactly(1), func(ctx context.Context, args []string) error {
-		return a.withContact(ctx, "removed", args[0], func(p *client.Profile) error { return p.Remove(ctx, args[0]) })
+		return a.takeAway(ctx, "contacts.removed", args[0], contactLabel, func(p *client.Profile) error { return p.Remove(ctx, args[0]) })
 	})
 }
 
-// withContact does something to a contact and says that it is done.
-func (a *app) withContact(ctx context.Context, done, label string, f func(*client.Profile) error) error {
+// labelled finds a label as it is kept, from how a person may write it; "" is none.
+type labelled func(p *client.Profile, label string) (string, error)
+
+func contactLabel(p *client.Profile, label string) (string, error) {
+	contacts, err := p.Contacts()
+	for _, c := range contacts {
+		if client.SameLabel(c.Label, label) {
+			return c.Label, err
+		}
+	}
+	return "", err
+}
+
+// change does something to what has a label and says that it is done.
+func (a *app) change(ctx context.Context, done, label string, find labelled, f func(*client.Profile) error) error {
 	p, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -86,10 +99,40 @@ func (a *app) withContact(ctx context.Context, done, label string, f func(*clien
 	if err := f(p); err != nil {
 		return err
 	}
-	if a.flags.json {
-		return a.json(doneJSON{1, done, label})
+	if label, err = find(p, label); err != nil {
+		return err
 	}
-	a.tell("contacts."+done, label)
+	return a.sayDone(done, label)
+}
+
+// takeAway is change for what is gone once it is done: on this device it may be, though the
+// relay could not be told, which is an error.
+func (a *app) takeAway(ctx context.Context, done, label string, find labelled, f func(*client.Profile) error) error {
+	p, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	was, err := find(p, label)
+	if err != nil {
+		return err
+	}
+	err = f(p)
+	if left, lerr := find(p, label); was != "" && left == "" && lerr == nil {
+		if serr := a.sayDone(done, was); serr != nil {
+			return serr
+		}
+	}
+	return err
+}
+
+// sayDone says the sentence of what was done; its last word is the object's type.
+func (a *app) sayDone(done, label string) error {
+	if a.flags.json {
+		_, word, _ := strings.Cut(done, ".")
+		return a.json(doneJSON{1, word, label})
+	}
+	a.tell(done, label)
 	return nil
 }
 
@@ -102,12 +145,12 @@ func (a *app) checkCommand() *cobra.Command {
 		if !ok && !accept {
 			return a.showDigits(ctx, args[0])
 		}
-		done, goOn := "accepted", (*client.Profile).Accept
+		done, goOn := "contacts.accepted", (*client.Profile).Accept
 		if ok {
-			done, goOn = "checked", (*client.Profile).SetChecked
+			done, goOn = "contacts.checked", (*client.Profile).SetChecked
 		}
 		var again int
-		err := a.withContact(ctx, done, args[0], func(p *client.Profile) (err error) {
+		err := a.change(ctx, done, args[0], contactLabel, func(p *client.Profile) (err error) {
 			again, err = goOn(p, args[0])
 			return err
 		})

@@ -12,6 +12,7 @@ import (
 	"github.com/skip2/go-qrcode"
 	"github.com/spf13/cobra"
 
+	"kin/client"
 	"kin/internal/safe"
 	"kin/internal/span"
 )
@@ -172,17 +173,15 @@ func (a *app) printColumns(rows [][]string) error {
 }
 
 func (a *app) revokeInvite(ctx context.Context, args []string) error {
-	p, err := a.open(ctx)
-	if err != nil {
-		return err
+	return a.takeAway(ctx, "invite.revoked", args[0], inviteLabel, func(p *client.Profile) error { return p.RevokeInvite(ctx, args[0]) })
+}
+
+func inviteLabel(p *client.Profile, label string) (string, error) {
+	invites, err := p.Invites(context.Background())
+	for _, i := range invites {
+		if client.SameLabel(i.Label, label) {
+			return i.Label, err
+		}
 	}
-	defer p.Close()
-	if err := p.RevokeInvite(ctx, args[0]); err != nil {
-		return err
-	}
-	if a.flags.json {
-		return a.json(doneJSON{1, "revoked", args[0]})
-	}
-	a.tell("invite.revoked", args[0])
-	return nil
+	return "", err
 }
