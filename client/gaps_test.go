@@ -12,7 +12,7 @@ import (
 // inScene runs f with a host who has been joined and their guest, people 0 and 1.
 // The scene's model looks at everything that is stored at the end.
 func inScene(t *testing.T, f func(*scene)) {
-	v, err := vault.Create(filepath.Join(t.TempDir(), "p"), []byte("x"), cheap, 30*24*time.Hour)
+	v, err := vault.Create(filepath.Join(t.TempDir(), "p"), []byte("x"), cheap, 30*24*time.Hour, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

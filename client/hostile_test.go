@@ -40,7 +40,7 @@ func TestMaliciousRelay(t *testing.T) {
 		*schedules = min(*schedules, 200)
 	}
 	empty := filepath.Join(t.TempDir(), "empty")
-	v, err := vault.Create(empty, []byte("x"), cheap, 30*24*time.Hour)
+	v, err := vault.Create(empty, []byte("x"), cheap, 30*24*time.Hour, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

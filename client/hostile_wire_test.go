@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"kin/client/vault"
 	"kin/protocol"
 )
 
@@ -83,12 +82,8 @@ func makeFolk(t *testing.T, dir string) *folk {
 		}
 		f.people = append(f.people, &wirePerson{name: "K", p: k, key: k.Key(), others: map[string]string{"G": "G", "H": "H"}})
 		for _, name := range []string{"G", "H"} {
-			v, err := vault.Create(f.path(name), []byte("x"), cheap, 60*24*time.Hour)
+			g, err := makeProfile(f.path(name), []byte("x"), cheap, 60*24*time.Hour, &self{Name: name}, l.dial)
 			if err != nil {
-				t.Fatal(err)
-			}
-			g := &Profile{v: v, Dial: l.dial}
-			if err := g.update(nil, func(w *work) error { return w.putSelf(&self{Name: name}) }); err != nil {
 				t.Fatal(err)
 			}
 			f.people = append(f.people, &wirePerson{name: name, p: g, key: g.Key(), others: map[string]string{"K": "K"}})

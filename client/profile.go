@@ -82,16 +82,11 @@ func CreateGuest(_ context.Context, dir string, passphrase []byte, name string, 
 }
 
 func makeProfile(dir string, passphrase []byte, params vault.Params, keep time.Duration, s *self, d Dialer) (*Profile, error) {
-	v, err := vault.Create(dir, passphrase, params, keep)
+	v, err := vault.Create(dir, passphrase, params, keep, func(tx *vault.Tx) error { return newWork(tx, new(Report)).putSelf(s) })
 	if err != nil {
 		return nil, err
 	}
-	p := &Profile{v: v, Dial: d}
-	if err := p.update(nil, func(w *work) error { return w.putSelf(s) }); err != nil {
-		v.Close()
-		return nil, err
-	}
-	return p, nil
+	return &Profile{v: v, Dial: d}, nil
 }
 
 // Open opens the profile in dir.
@@ -129,7 +124,7 @@ func (p *Profile) Name() string {
 	var name string
 	p.view(func(w *work) error {
 		s, err := w.self()
-		if s != nil {
+		if err == nil {
 			name = s.Name
 		}
 		return err

@@ -174,6 +174,7 @@ var (
 	ErrNotUTF8     = errors.New("the text is not UTF-8")
 	ErrNoMessage   = errors.New("no such message")
 	ErrNoGrant     = errors.New("this profile has no grant: it can't make invites")
+	ErrUnfinished  = errors.New("this profile was not made to its end") // by an earlier release, killed in the middle
 	ErrInviteState = errors.New("the relay refused the invite")
 )
 

@@ -155,7 +155,13 @@ func (w *work) putUntil(table string, key []byte, v any, made time.Time) error {
 	return w.tx.PutUntil(table, key, b, vault.Day(made))
 }
 
-func (w *work) self() (*self, error) { return getRecord[self](w, tableSelf, []byte(tableSelf)) }
+func (w *work) self() (*self, error) {
+	s, err := getRecord[self](w, tableSelf, []byte(tableSelf))
+	if err == nil && s == nil {
+		err = ErrUnfinished
+	}
+	return s, err
+}
 
 func (w *work) putSelf(s *self) error { return w.put(tableSelf, []byte(tableSelf), s) }
 

@@ -48,7 +48,7 @@ func drive(args []string) error {
 func (d *driver) live() (err error) {
 	if d.v == nil && len(d.key) == 0 {
 		fmt.Println("begin 0")
-		if d.v, err = Create(d.dir, passphrase, cheap, historyKeep); err != nil {
+		if d.v, err = Create(d.dir, passphrase, cheap, historyKeep, first.do); err != nil {
 			return err
 		}
 		d.key = d.v.Key()

@@ -164,7 +164,7 @@ func flipped(dir string, key []byte, want map[where]string) (became string, err 
 // Open. bbolt would keep that page beside the one that it writes for it.
 func TestFlippedKeyOfABranch(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "profile")
-	v, err := Create(dir, passphrase, cheap, keep)
+	v, err := Create(dir, passphrase, cheap, keep, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ type version struct {
 var (
 	historyKeep = 3 * 24 * time.Hour
 	progress    = where{"progress", "step"} // holds the number of the last update
+	first       = write{use: useData, where: where{"self", "self"}, text: "is there from the beginning"}
 )
 
 // newHistory has n steps after step 0, which is Create.

@@ -376,7 +376,7 @@ func (j *judge) wiped(dir string, err error) error {
 	if j.r.IntN(16) > 0 {
 		return nil
 	}
-	v, err := Create(dir, passphrase, cheap, historyKeep)
+	v, err := Create(dir, passphrase, cheap, historyKeep, nil)
 	if err != nil {
 		return fmt.Errorf("made anew: %w", err)
 	}
@@ -389,12 +389,21 @@ func (j *judge) wiped(dir string, err error) error {
 func (j *judge) created(dir string) error {
 	v, err := Open(dir, passphrase)
 	if errors.Is(err, ErrNotFound) && j.lo < 0 {
-		v, err = Create(dir, passphrase, cheap, historyKeep)
+		v, err = Create(dir, passphrase, cheap, historyKeep, first.do)
 	}
 	if err != nil {
 		return err
 	}
 	defer v.Close()
+	if err := v.View(func(tx *Tx) error {
+		got, err := tx.Get(first.table, []byte(first.id))
+		if err == nil && string(got) != first.text {
+			err = fmt.Errorf("a profile without what is first in it: %q", got)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
 	if err := v.Update(noon, put("t", "a", "1")); err != nil {
 		return err
 	}

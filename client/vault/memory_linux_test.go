@@ -78,7 +78,7 @@ func TestKeysAreGoneFromMemoryAfterClose(t *testing.T) {
 	pass := make([]byte, 32)
 	rand.Read(pass)
 	costly := Params{MemoryKiB: stretched >> 10, Time: 1, Threads: 1}
-	v, err := Create(dir, pass, costly, keep)
+	v, err := Create(dir, pass, costly, keep, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

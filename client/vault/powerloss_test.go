@@ -50,7 +50,7 @@ func newMachine(t *testing.T) *machine {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	m := &machine{t: t, dir: dir, empty: filepath.Join(dir, "empty"), r: rand.New(rand.NewPCG(1, 5))}
-	v, err := Create(filepath.Join(m.empty, "profile"), passphrase, cheap, historyKeep)
+	v, err := Create(filepath.Join(m.empty, "profile"), passphrase, cheap, historyKeep, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

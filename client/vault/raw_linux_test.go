@@ -155,7 +155,7 @@ func TestNothingComesBackFromTheRawDevice(t *testing.T) {
 	mnt, image := mounted(t)
 	dir := filepath.Join(mnt, "profile")
 	pass := []byte("passphrase 0")
-	v, err := Create(dir, pass, cheap, MinKeep)
+	v, err := Create(dir, pass, cheap, MinKeep, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

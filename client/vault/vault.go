@@ -103,9 +103,10 @@ func (v *Vault) at(s step) {
 }
 
 // Create makes a profile in dir, which need not exist, and opens it. Messages
-// are kept for keep, in whole days rounded up, MinKeep to MaxKeep. It makes
-// nothing if it fails; where there is a profile it returns ErrExists.
-func Create(dir string, passphrase []byte, p Params, keep time.Duration) (v *Vault, err error) {
+// are kept for keep, in whole days rounded up, MinKeep to MaxKeep. What first does, if it
+// isn't nil, is in the profile from its beginning: a crash leaves no profile without it.
+// Create makes nothing if it fails; where there is a profile it returns ErrExists.
+func Create(dir string, passphrase []byte, p Params, keep time.Duration, first func(*Tx) error) (v *Vault, err error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func Create(dir string, passphrase []byte, p Params, keep time.Duration) (v *Vau
 		return nil, ErrExists
 	}
 	v = &Vault{dir: dir, ring: newRing(newKey())}
-	if err = v.create(passphrase, p, keep); err != nil {
+	if err = v.create(passphrase, p, keep, first); err != nil {
 		v.Close()
 		removeFiles(dir)
 	}
@@ -146,7 +147,7 @@ func Create(dir string, passphrase []byte, p Params, keep time.Duration) (v *Vau
 
 // create writes the files of a new profile, recordsName last: with its name the
 // profile exists.
-func (v *Vault) create(passphrase []byte, p Params, keep time.Duration) error {
+func (v *Vault) create(passphrase []byte, p Params, keep time.Duration, first func(*Tx) error) error {
 	// What an unfinished Create or Wipe left.
 	if err := errors.Join(remove(v.path(recordsName)), remove(v.path(newName)), remove(v.path(slotsName))); err != nil {
 		return err
@@ -157,7 +158,7 @@ func (v *Vault) create(passphrase []byte, p Params, keep time.Duration) error {
 	}
 	defer s.Close()
 	const passphraseSlot, dataSlot = 0, 1
-	r := root{generation: 1, keepDays: uint32((keep + MinKeep - 1) / MinKeep)}
+	r := root{keepDays: uint32((keep + MinKeep - 1) / MinKeep)}
 	r.slots[passphraseSlot] = entry{use: usePassphrase}
 	r.slots[dataSlot] = entry{use: useData}
 	data := newKey()
@@ -172,16 +173,7 @@ func (v *Vault) create(passphrase []byte, p Params, keep time.Duration) error {
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucket(bucketName)
-		if err != nil {
-			return err
-		}
-		if err := b.Put(headKey, head{passphraseSlot}.marshal()); err != nil {
-			return err
-		}
-		return b.Put(rootKey, v.ring.sealRoot(&r))
-	})
+	err = v.begun(s, db, head{passphraseSlot}, &r, first)
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
@@ -193,8 +185,34 @@ func (v *Vault) create(passphrase []byte, p Params, keep time.Duration) error {
 	if err := os.Rename(v.path(newName), v.path(recordsName)); err != nil {
 		return err
 	}
-	v.seen = r.generation
 	return disk.OS{}.SyncDir(v.dir)
+}
+
+// begun makes the first commit.
+func (v *Vault) begun(s *slots.File, db *bbolt.DB, h head, r *root, first func(*Tx) error) error {
+	bolt, err := db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer bolt.Rollback() // an error after a commit, and nothing else
+	b, err := bolt.CreateBucket(bucketName)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(b.Put(headKey, h.marshal()), b.Put(rootKey, v.ring.sealRoot(r))); err != nil {
+		return err
+	}
+	tx, err := v.begin(s, bolt)
+	if err != nil {
+		return err
+	}
+	defer tx.end()
+	if first != nil {
+		if err := first(tx); err != nil {
+			return err
+		}
+	}
+	return tx.commit()
 }
 
 // makeFolder makes dir and its missing parents, and returns what takes them

@@ -34,7 +34,7 @@ type fataler interface {
 func newVault(t *testing.T) (*Vault, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "profile")
-	v, err := Create(dir, passphrase, cheap, keep)
+	v, err := Create(dir, passphrase, cheap, keep, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,14 +220,24 @@ func TestCreateMakesNothingIfItFails(t *testing.T) {
 	}
 	for name, f := range map[string]func() error{
 		"memory": func() error {
-			_, err := Create(filepath.Join(base, "a", "b"), passphrase, Params{MinMemoryKiB - 1, 1, 1}, keep)
+			_, err := Create(filepath.Join(base, "a", "b"), passphrase, Params{MinMemoryKiB - 1, 1, 1}, keep, nil)
 			return err
 		},
-		"keep":      func() error { _, err := Create(filepath.Join(base, "a"), passphrase, cheap, time.Hour); return err },
-		"keep long": func() error { _, err := Create(filepath.Join(base, "a"), passphrase, cheap, MaxKeep+1); return err },
-		"in a file": func() error { _, err := Create(filepath.Join(blocked, "p"), passphrase, cheap, keep); return err },
-		"a file":    func() error { _, err := Create(blocked, passphrase, cheap, keep); return err },
-		"obstacle":  func() error { _, err := Create(full, passphrase, cheap, keep); return err },
+		"keep": func() error {
+			_, err := Create(filepath.Join(base, "a"), passphrase, cheap, time.Hour, nil)
+			return err
+		},
+		"keep long": func() error {
+			_, err := Create(filepath.Join(base, "a"), passphrase, cheap, MaxKeep+1, nil)
+			return err
+		},
+		"in a file": func() error { _, err := Create(filepath.Join(blocked, "p"), passphrase, cheap, keep, nil); return err },
+		"a file":    func() error { _, err := Create(blocked, passphrase, cheap, keep, nil); return err },
+		"obstacle":  func() error { _, err := Create(full, passphrase, cheap, keep, nil); return err },
+		"first": func() error {
+			_, err := Create(filepath.Join(base, "a"), passphrase, cheap, keep, func(*Tx) error { return errClosed })
+			return err
+		},
 	} {
 		if err := f(); err == nil {
 			t.Errorf("%s: no error", name)
@@ -259,7 +269,7 @@ func TestCreateMakesParentsAndTakesThemAway(t *testing.T) {
 func TestCreateOverAProfile(t *testing.T) {
 	v, dir := newVault(t)
 	update(t, v, put("t", "a", "1"))
-	if _, err := Create(dir, passphrase, cheap, keep); !errors.Is(err, ErrExists) {
+	if _, err := Create(dir, passphrase, cheap, keep, nil); !errors.Is(err, ErrExists) {
 		t.Fatalf("error %v", err)
 	}
 	wantRecord(t, reopen(t, dir, v.Key()), "t", "a", "1")
@@ -285,7 +295,7 @@ func TestCreateAfterACrashOfCreateOrWipe(t *testing.T) {
 			if _, err := Open(dir, passphrase); !errors.Is(err, ErrNotFound) {
 				t.Fatalf("Open: %v", err)
 			}
-			v, err := Create(dir, passphrase, cheap, keep)
+			v, err := Create(dir, passphrase, cheap, keep, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -302,7 +312,7 @@ func TestCreateAfterACrashOfCreateOrWipe(t *testing.T) {
 	if _, err := Open(wiped, passphrase); !errors.Is(err, ErrWiped) {
 		t.Fatalf("Open: %v", err)
 	}
-	v, err := Create(wiped, passphrase, cheap, keep)
+	v, err := Create(wiped, passphrase, cheap, keep, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +380,7 @@ func TestAgainstAMap(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		v, err := Create(dir, passphrase, cheap, keep)
+		v, err := Create(dir, passphrase, cheap, keep, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

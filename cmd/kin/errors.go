@@ -103,6 +103,7 @@ var sentences = []struct {
 	{client.ErrNotUTF8, "err.not-utf8"},
 	{client.ErrNoMessage, "err.no-message"},
 	{client.ErrNoGrant, "err.no-grant"},
+	{client.ErrUnfinished, "err.unfinished"},
 	{vault.ErrPassphrase, "err.passphrase"},
 	{vault.ErrNotFound, "err.no-profile"},
 	{vault.ErrExists, "err.profile-exists"},

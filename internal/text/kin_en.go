@@ -321,6 +321,8 @@ var kinEnglish = entries{
 	"err.no-message":           "there is no such message or invite",
 	"err.no-grant":             "this profile makes no invites: it has no grant",
 	"err.no-grant.hint":        "A caseworker's profile is made with kin init.",
+	"err.unfinished":           "the making of this profile was cut short: it is empty",
+	"err.unfinished.hint":      "Remove it with kin wipe. Then run kin init or kin join again.",
 	"err.passphrase":           "that is not the passphrase",
 	"err.passphrase.hint":      "Nothing was changed. Try again.",
 	"err.no-profile":           "there is no profile",
