@@ -27,7 +27,7 @@ var ErrOwnInvite = errors.New("this invite was made by this profile: it is for t
 // what the host is told, the profile's if "". label "" takes the name in the
 // invite. If the relay can't be reached what was begun is kept, and Join with the
 // same invite goes on; after a refusal (*InviteRefusedError) nothing is left of it to be
-// sent.
+// sent. After another error IsKnown tells whether the host may hear of this profile.
 func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label string) (Contact, error) {
 	if err := checkName(name); err != nil {
 		return Contact{}, err
@@ -88,6 +88,20 @@ func (p *Profile) Join(ctx context.Context, inv protocol.Invite, name, label str
 		report.merge(&last)
 	}
 	return out, err
+}
+
+// IsKnown tells whether somebody may have this profile for a contact, or come to: a
+// claim may have gone out, whatever Join returned. What they write then, only this profile
+// can read.
+func (p *Profile) IsKnown() (known bool, err error) {
+	err = p.view(func(w *work) error {
+		contacts, err := w.all()
+		for _, c := range contacts {
+			known = known || len(c.sessions()) > 0
+		}
+		return err
+	})
+	return known, err
 }
 
 // begun finds the contact whose join with this invite has begun or is done.

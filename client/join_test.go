@@ -1,12 +1,16 @@
 package client
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"kin/protocol"
 	"kin/relay"
 )
 
@@ -64,6 +68,65 @@ func TestAFlightThatIsPutAgainBehindALongTextArrives(t *testing.T) {
 		}
 		if got := w.take(k); !slices.Contains(got, long) {
 			t.Errorf("of %d texts none is the long one", len(got))
+		}
+	})
+}
+
+// A join whose last commit fails has been heard of: the profile says so, and goes on. One
+// that was refused leaves a profile that nobody has heard of.
+func TestAJoinWhoseLastCommitFailsIsKnown(t *testing.T) {
+	inFolk(t, func(s *folk, k, _ *wirePerson) {
+		dir := filepath.Join(t.TempDir(), "j")
+		g, err := makeProfile(dir, []byte("x"), cheap, 30*24*time.Hour, &self{Name: "J"}, s.liar.dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		var inv [2]protocol.Invite
+		for i := range inv {
+			token, _, err := k.p.Invite(s.t.Context(), fmt.Sprint("J", i), 0)
+			if err == nil {
+				inv[i], err = protocol.ParseInvite(token)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		known := func(want bool) {
+			t.Helper()
+			if known, err := g.IsKnown(); err != nil || known != want {
+				t.Errorf("known %t, %v; want %t", known, err, want)
+			}
+		}
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if c, ok := cmd.(*protocol.First); ok {
+				return &protocol.Error{Corr: c.Corr.Number(), Code: protocol.CodeUsed}
+			}
+			return nil
+		})
+		if _, err := g.Join(s.t.Context(), inv[0], "", ""); !errors.Is(err, ErrInviteState) {
+			t.Fatal(err)
+		}
+		known(false)
+		records := filepath.Join(dir, "records")
+		s.script(func(_ *liarSession, cmd protocol.Command) protocol.Answer {
+			if _, ok := cmd.(*protocol.First); ok {
+				if err := os.Rename(records, records+".away"); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		})
+		if _, err := g.Join(s.t.Context(), inv[1], "", ""); err == nil || passes(err) {
+			t.Fatal(err)
+		}
+		s.script(nil)
+		if err := os.Rename(records+".away", records); err != nil {
+			t.Fatal(err)
+		}
+		known(true)
+		if c, err := g.Join(s.t.Context(), inv[1], "", ""); err != nil || !c.Joined {
+			t.Errorf("%+v, %v", c, err)
 		}
 	})
 }

@@ -87,7 +87,7 @@ func (a *app) paste(ctx context.Context, t *terminal, more func(string) bool) (s
 
 // join makes the profile if there is none. A profile that was made for an invite
 // which turned out to be no good goes away again; when the relay could not be
-// asked it stays, and the same command goes on.
+// asked, or may have told the host already, it stays, and the same command goes on.
 func (a *app) join(ctx context.Context, inv protocol.Invite, name, label string) error {
 	dir, err := a.profile()
 	if err != nil {
@@ -106,7 +106,7 @@ func (a *app) join(ctx context.Context, inv protocol.Invite, name, label string)
 	defer p.Close()
 	contact, err := p.Join(ctx, inv, name, label)
 	if err != nil {
-		if made && exitCode(err) != 3 {
+		if known, kerr := p.IsKnown(); made && exitCode(err) != 3 && kerr == nil && !known {
 			p.Close()
 			err = errors.Join(err, client.Wipe(dir))
 		}
