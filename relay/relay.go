@@ -11,10 +11,8 @@ import (
 	"crypto/ecdh"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -300,14 +298,4 @@ type minute struct {
 	ra   *ecdh.PrivateKey
 	ek   *kemKey
 	made time.Time
-}
-
-// Destroy removes the data folder of a relay that does not run. The caller has
-// destroyed the epoch keys.
-func Destroy(dir string) error {
-	err := spool.Destroy(disk.OS{}, filepath.Join(dir, "spool"))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, os.RemoveAll(dir))
 }

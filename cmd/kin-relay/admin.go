@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -19,8 +18,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"kin/internal/disk"
-	"kin/internal/slots"
 	"kin/internal/span"
 	"kin/relay"
 )
@@ -150,8 +147,6 @@ func (a *app) checkCommand() *cobra.Command {
 	})
 }
 
-// destroyCommand destroys the epoch keys first: what waits is then unreadable,
-// whatever becomes of the rest.
 func (a *app) destroyCommand() *cobra.Command {
 	var yes bool
 	c := a.command("destroy", "destroy", cobra.NoArgs, func(ctx context.Context, _ []string) error {
@@ -159,7 +154,7 @@ func (a *app) destroyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(filepath.Join(dir, "relay.db")); err != nil {
+		if !relay.Exists(dir) {
 			return a.fail("relay.err.no-data", dir)
 		}
 		if !yes {
@@ -173,14 +168,15 @@ func (a *app) destroyCommand() *cobra.Command {
 				return a.fail("relay.err.declined")
 			}
 		}
-		if a.ask(ctx, "GET", "/status", nil, &relay.Status{}) == nil {
+		_, lost := os.Stat(filepath.Join(dir, "relay.db")) // with its lock
+		if lost != nil && a.ask(ctx, "GET", "/status", nil, &relay.Status{}) == nil {
 			return a.fail("relay.err.running")
 		}
-		err = slots.Wipe(disk.OS{}, filepath.Join(dir, "epochs"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		err = relay.Destroy(dir)
+		if errors.Is(err, relay.ErrInUse) {
+			return a.fail("relay.err.running")
 		}
-		if err := relay.Destroy(dir); err != nil {
+		if err != nil {
 			return err
 		}
 		fmt.Fprintln(a.err, a.say.T("relay.destroyed"))
