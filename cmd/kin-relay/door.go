@@ -22,7 +22,8 @@ type door struct {
 
 // server serves those who come through the door.
 func (d *door) server(h http.Handler, log *log.Logger) *http.Server {
-	s := &http.Server{Handler: h, ReadTimeout: headerWait, WriteTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: log, ConnState: d.note}
+	s := &http.Server{Handler: h, ReadTimeout: headerWait, WriteTimeout: headerWait, MaxHeaderBytes: headerSize, ErrorLog: log, ConnState: d.note, Protocols: new(http.Protocols)}
+	s.Protocols.SetHTTP1(true)    // on a connection of HTTP/2 any number of requests would count as one
 	s.SetKeepAlivesEnabled(false) // a connection becomes a websocket or ends
 	return s
 }

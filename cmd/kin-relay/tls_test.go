@@ -61,6 +61,21 @@ func TestALinkThroughTLS(t *testing.T) {
 	}
 }
 
+// TestNoHTTP2ThroughTLS: it would carry any number of requests past the pace of connections.
+func TestNoHTTP2ThroughTLS(t *testing.T) {
+	dir := t.TempDir()
+	roots := certify(t, filepath.Join(dir, "cert"), filepath.Join(dir, "key"))
+	a := start(t, "--tls-cert", filepath.Join(dir, "cert"), "--tls-key", filepath.Join(dir, "key"))
+	c, err := tls.Dial("tcp", a.Hosts[0].Name, &tls.Config{RootCAs: roots, NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
+		t.Errorf("%q was agreed on", got)
+	}
+}
+
 // certify writes a certificate of this machine's, and its key.
 func certify(t *testing.T, cert, key string) *x509.CertPool {
 	t.Helper()
