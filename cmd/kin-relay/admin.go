@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -54,6 +55,9 @@ func (a *app) ask(ctx context.Context, method, path string, body, answer any) er
 
 func (a *app) json(v any) error { return json.NewEncoder(a.out).Encode(v) }
 
+// grantID is a grant's, as grant list prints it.
+var grantID = regexp.MustCompile(`^[0-9a-f]{8}$`)
+
 func (a *app) grantCommand() *cobra.Command {
 	g := a.command("grant", "grant", cobra.NoArgs, nil)
 	g.RunE = nil
@@ -88,6 +92,9 @@ func (a *app) grantCommand() *cobra.Command {
 		return nil
 	})
 	revoke := a.command("revoke ID", "revoke", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		if !grantID.MatchString(args[0]) { // else it could be another path
+			return a.usage("relay.err.grant-id", args[0])
+		}
 		return a.ask(ctx, "DELETE", "/grants/"+args[0], nil, &struct{}{})
 	})
 	g.AddCommand(n, list, revoke)
