@@ -138,6 +138,12 @@ func (a *app) checkCommand() *cobra.Command {
 			inspect(dir, say)
 			if err := a.ask(ctx, "GET", "/status", nil, &relay.Status{}); err != nil {
 				say("relay.check.not-alive")
+			} else {
+				var l life
+				if err := a.ask(ctx, "GET", "/certificate", nil, &l); err != nil {
+					return err
+				}
+				l.inspect(time.Now(), say)
 			}
 		}
 		if time.Now().Year() < 2024 {

@@ -9,15 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// confine keeps the process to its data folder, as far as the kernel can.
-func confine(dir string, files ...string) {
-	rules := []landlock.Rule{landlock.RWDirs(dir)}
-	for _, f := range files {
-		if f != "" {
-			rules = append(rules, landlock.ROFiles(f))
-		}
-	}
-	landlock.V5.BestEffort().RestrictPaths(rules...) // an old kernel has none
+// confine keeps the process to its data folder, and to reading in others, as far as the
+// kernel can.
+func confine(dir string, others ...string) {
+	landlock.V5.BestEffort().RestrictPaths(landlock.RWDirs(dir), landlock.RODirs(others...)) // an old kernel has none
 }
 
 // Magic numbers of file systems that copy on write (statfs(2)).

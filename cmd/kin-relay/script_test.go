@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"math"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"kin/internal/span"
 )
 
 func TestMain(m *testing.M) {
@@ -74,6 +78,13 @@ func TestScripts(t *testing.T) {
 				if one == "" || one != two {
 					s.Fatalf("%s and %s", args[0], args[1])
 				}
+			},
+			// certify DAYS [HOST...] writes a certificate, and its key, that is good for so many days.
+			"certify": func(s *testscript.TestScript, _ bool, args []string) {
+				days, err := strconv.Atoi(args[0])
+				s.Check(err)
+				_, err = writeCertificate(s.MkAbs("cert"), s.MkAbs("key"), time.Now().Add(time.Duration(days)*span.Day), args[1:]...)
+				s.Check(err)
 			},
 			// keep NAME stores the first word of the last stdout in a variable.
 			"keep": func(s *testscript.TestScript, _ bool, args []string) {

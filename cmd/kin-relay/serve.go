@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,8 @@ type serveFlags struct {
 	keys, log              string
 	maxTTL, epoch          span.Flag
 	connections            int
+
+	tls *certificate // of cert and key; nil without TLS
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -85,6 +88,17 @@ func (a *app) verify(s *serveFlags) error {
 	if s.url != "" {
 		if _, err := protocol.ParseHost(s.url); err != nil {
 			return &said{text: err.Error(), code: 2}
+		}
+	}
+	if s.cert == "" {
+		return nil
+	}
+	if s.tls, err = readCertificate(s.cert, s.key); err != nil {
+		return err
+	}
+	if s.url == "" && unspecified(host) {
+		if _, err := protocol.ParseHost("wss://" + s.tls.name()); err != nil {
+			return a.usage("relay.err.nowhere", s.listen)
 		}
 	}
 	return nil
@@ -168,15 +182,16 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, d *door
 	}
 	defer admin.Close()
 	inspect(dir, func(key string, args ...any) { log.Warn(a.say.T(key, args...)) })
-	confine(dir, s.cert, s.key)
+	confine(dir, s.tls.folders()...)
 	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // net/http's log names addresses
 	server := d.server(r, quiet)
-	adminServer := &http.Server{Handler: r.Admin(), ReadHeaderTimeout: headerWait, ErrorLog: quiet}
+	adminServer := &http.Server{Handler: s.admin(r), ReadHeaderTimeout: headerWait, ErrorLog: quiet}
 	ended := make(chan error, 2)
 	go func() { ended <- adminServer.Serve(admin) }()
 	go func() {
-		if s.cert != "" {
-			ended <- server.ServeTLS(r.InTurn(l), s.cert, s.key)
+		if s.tls != nil {
+			server.TLSConfig = s.tls.config()
+			ended <- server.ServeTLS(r.InTurn(l), "", "")
 		} else {
 			ended <- server.Serve(r.InTurn(l))
 		}
@@ -199,16 +214,35 @@ func (a *app) listen(ctx context.Context, s *serveFlags, r *relay.Relay, d *door
 	return err
 }
 
+// admin is what the relay tells its operator, and of its certificate.
+func (s *serveFlags) admin(r *relay.Relay) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", r.Admin())
+	mux.HandleFunc("GET /certificate", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(s.tls.life()) })
+	return mux
+}
+
+// reachedAt is the URL of the relay.
+func (s *serveFlags) reachedAt(at net.Addr) string {
+	if s.url != "" {
+		return s.url
+	}
+	if s.tls == nil {
+		return "ws://" + at.String()
+	}
+	host, port, err := net.SplitHostPort(at.String())
+	if err != nil || !unspecified(host) {
+		return "wss://" + at.String()
+	}
+	if port == "443" {
+		return "wss://" + s.tls.name()
+	}
+	return "wss://" + net.JoinHostPort(s.tls.name(), port)
+}
+
 // announce prints what a newcomer can paste, in one write.
 func (a *app) announce(s *serveFlags, r *relay.Relay, at net.Addr) error {
-	url := s.url
-	if url == "" {
-		url = "ws://" + at.String()
-		if s.cert != "" {
-			url = "wss://" + at.String()
-		}
-	}
-	host, err := protocol.ParseHost(url)
+	host, err := protocol.ParseHost(s.reachedAt(at))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"kin/internal/span"
 	"kin/protocol"
 )
 
@@ -76,28 +77,105 @@ func TestNoHTTP2ThroughTLS(t *testing.T) {
 	}
 }
 
+// TestARenewedCertificateIsServed: without a restart, where a link is turned to the new files.
+func TestARenewedCertificateIsServed(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	turn := func(to string) {
+		t.Helper()
+		for _, name := range []string{"cert", "key"} {
+			if err := os.Symlink(in(to+name), in("next")); err != nil {
+				t.Skip("NOT RUN:", err)
+			}
+			if err := os.Rename(in("next"), in(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Mkdir(in("archive"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old := certify(t, in("archive/1cert"), in("archive/1key"))
+	turn("archive/1")
+	a := start(t, "--tls-cert", in("cert"), "--tls-key", in("key"))
+	dial := func(roots *x509.CertPool) error {
+		c, err := tls.Dial("tcp", a.Hosts[0].Name, &tls.Config{RootCAs: roots})
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	if err := dial(old); err != nil {
+		t.Fatal(err)
+	}
+	renewed := certify(t, in("archive/2cert"), in("archive/2key"))
+	turn("archive/2")
+	if err := dial(renewed); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(in("archive/2key"), nil, 0o600); err != nil { // half of the next
+		t.Fatal(err)
+	}
+	if err := dial(renewed); err != nil {
+		t.Errorf("while it is being renewed: %v", err)
+	}
+}
+
+// TestTheCertificateNamesTheRelay: where it listens on all addresses, of which none is where
+// clients reach it.
+func TestTheCertificateNamesTheRelay(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	if _, err := writeCertificate(cert, key, time.Now().Add(time.Hour), "*.example.org", "relay.example.org"); err != nil {
+		t.Fatal(err)
+	}
+	for _, all := range []string{"0.0.0.0:0", ":0"} {
+		a := start(t, "--listen", all, "--tls-cert", cert, "--tls-key", key)
+		if host, _, err := net.SplitHostPort(a.Hosts[0].Name); err != nil || host != "relay.example.org" {
+			t.Errorf("it is at %q, %v", host, err)
+		}
+	}
+	s := serveFlags{}
+	var err error
+	if s.tls, err = readCertificate(cert, key); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.reachedAt(&net.TCPAddr{IP: net.IPv6unspecified, Port: 443}); got != "wss://relay.example.org" {
+		t.Errorf("%q", got)
+	}
+}
+
 // certify writes a certificate of this machine's, and its key.
 func certify(t *testing.T, cert, key string) *x509.CertPool {
 	t.Helper()
-	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	roots, err := writeCertificate(cert, key, time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	return roots
+}
+
+// writeCertificate writes a certificate, for this machine and hosts, and its key.
+func writeCertificate(cert, key string, until time.Time, hosts ...string) (*x509.CertPool, error) {
+	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: until.Add(-90 * span.Day), NotAfter: until, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: hosts}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, secret.Public(), secret)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	of, err := x509.MarshalPKCS8PrivateKey(secret)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: of}} {
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return roots
+	return roots, nil
 }
