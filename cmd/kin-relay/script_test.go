@@ -103,6 +103,9 @@ func TestConnectionsFitTheDescriptors(t *testing.T) {
 	if got := connections(1<<20, 1<<20, 128<<20); got != (128<<20)/connectionMemory {
 		t.Errorf("%d in 128 MiB", got)
 	}
+	if got := connections(10000, 1<<20, 1000); got != 1 {
+		t.Errorf("%d in 1,000 bytes; 0 would be 10,000", got)
+	}
 }
 
 func TestTheDoorHasLessRoomThanStrangers(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -62,7 +63,7 @@ func (a *app) serveCommand() *cobra.Command {
 }
 
 // verify refuses flags that can't be served, before anything is made.
-func (a *app) verify(s *serveFlags) error {
+func (a *app) verify(s *serveFlags, dir string) error {
 	for name, v := range map[string]string{"--acme": s.acme, "--config": s.config, "--metrics": s.metrics} {
 		if v != "" {
 			return a.fail("relay.err.not-built", name)
@@ -77,8 +78,15 @@ func (a *app) verify(s *serveFlags) error {
 		return a.usage("relay.err.connections")
 	case s.log != "text" && s.log != "json":
 		return a.usage("relay.err.log")
+	case s.epoch.D < time.Second || s.epoch.D > protocol.MaxEpoch || s.maxTTL.D < s.epoch.D:
+		return a.usage("relay.err.epoch")
+	case len(filepath.Join(dir, adminSocket)) >= len(syscall.RawSockaddrUnix{}.Path):
+		return a.usage("relay.err.long-folder", dir)
 	}
-	host, _, err := net.SplitHostPort(s.listen)
+	host, port, err := net.SplitHostPort(s.listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
 	if err != nil {
 		return &said{text: err.Error(), code: 2}
 	}
@@ -105,11 +113,11 @@ func (a *app) verify(s *serveFlags) error {
 }
 
 func (a *app) serve(ctx context.Context, s *serveFlags) error {
-	if err := a.verify(s); err != nil {
-		return err
-	}
 	dir, err := a.folder()
 	if err != nil {
+		return err
+	}
+	if err := a.verify(s, dir); err != nil {
 		return err
 	}
 	memory := limitMemory()
@@ -139,9 +147,9 @@ const connectionMemory = 6000
 const strangerMemory = connectionMemory + 16<<10
 
 // connections is how many of those that were asked for fit beside the reserve of
-// descriptors, and into memory.
+// descriptors, and into memory: at least one, for none is the default.
 func connections(asked, descriptors int, memory int64) int {
-	return int(min(int64(asked), int64(descriptors-reserve(descriptors)), memory/connectionMemory))
+	return int(max(1, min(int64(asked), int64(descriptors-reserve(descriptors)), memory/connectionMemory)))
 }
 
 // strangers is how many of all connections may be without a link at a time: as many as a
