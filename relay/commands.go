@@ -107,7 +107,7 @@ func (s *session) del(c *protocol.Del) {
 			inv := *r.Invite
 			inv.State, inv.Blob = protocol.InviteRevoked, nil
 			next.Gone, next.Invite = true, &inv
-			err = st.change(r, &next)
+			err = st.change(r, &next, next.markDeleted)
 		} else {
 			err = st.delete(r)
 		}
@@ -118,7 +118,7 @@ func (s *session) del(c *protocol.Del) {
 		return
 	}
 	n := c.Corr
-	s.relay.spool.Drop(q.spoolID(), func(err error) {
+	s.relay.erase(q.Receiver, func(err error) {
 		if err != nil {
 			s.failed(n, err)
 			return

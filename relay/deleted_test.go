@@ -4,6 +4,9 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
 
 	"kin/protocol"
 )
@@ -47,5 +50,32 @@ func TestWhatADeletedQueueHeldIsGone(t *testing.T) {
 	}
 	if n := s.left(); n != 0 {
 		t.Errorf("%d are left in queues that were deleted", n)
+	}
+}
+
+// TestWhatIsErasedIsNotNotedForEver: a sweep forgets a deleted queue in which nothing waits.
+func TestWhatIsErasedIsNotNotedForEver(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	a, b := s.queue(p, true), s.bare(p)
+	s.want(p.code(p.offerCmd(b, 48, protocol.ID{4}, sealed(8))), protocol.CodeOK) // its record stays
+	for _, b := range []*box{a, b} {
+		s.want(p.code(p.delCmd(b)), protocol.CodeOK)
+	}
+	noted := func() (n int) {
+		s.relay.store.db.View(func(tx *bbolt.Tx) error {
+			n = tx.Bucket(bucketDeleted).Stats().KeyN
+			return nil
+		})
+		return n
+	}
+	if n := noted(); n != 2 {
+		t.Errorf("%d of 2 deleted queues are noted", n)
+	}
+	if err := s.relay.sweepOnce(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if n := noted(); n != 0 {
+		t.Errorf("%d queues are noted of which nothing is left", n)
 	}
 }

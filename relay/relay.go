@@ -187,18 +187,28 @@ func (r *Relay) openData() (err error) {
 	if err != nil {
 		return err
 	}
-	r.dropDeleted()
-	return nil
+	return r.eraseDeleted()
 }
 
-// dropDeleted erases what waits in queues that are no more: the relay may have been killed
-// before a DEL was done. Nobody else is there.
-func (r *Relay) dropDeleted() {
-	for _, id := range r.spool.Queues() {
-		if q := r.store.receivers[hash(id)]; q == nil || q.Gone {
-			r.spool.Drop(id, func(error) {})
-		}
+// eraseDeleted erases what waits in queues that were deleted: the relay may have been killed
+// before a DEL was done.
+func (r *Relay) eraseDeleted() error {
+	deleted, err := r.store.deleted()
+	for _, h := range deleted {
+		r.erase(h, func(error) {})
 	}
+	return err
+}
+
+// erase erases what waits in a deleted queue. done is called once: with nil when it can't
+// come back.
+func (r *Relay) erase(h hash, done func(error)) {
+	r.spool.Drop(spool.QueueID(h), func(err error) {
+		if err == nil && r.spool.Whole() {
+			r.store.isErased(h)
+		}
+		done(err)
+	})
 }
 
 func (r *Relay) closeData() error {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,13 +79,19 @@ type store struct {
 	senders   map[hash]*queue
 	locations map[hash]*queue
 	swept     uint32 // the day whose expired tickets are gone
+
+	erasing sync.Mutex
+	erased  []hash // deleted queues of which nothing waits any more; still in bucketDeleted
 }
 
 var (
 	bucketKeys    = []byte("keys")
 	bucketQueues  = []byte("queues")
+	bucketDeleted = []byte("deleted") // queues whose envelopes may not all be erased yet
 	bucketTickets = []byte("tickets")
 	bucketGrants  = []byte("grants")
+
+	buckets = [][]byte{bucketKeys, bucketQueues, bucketDeleted, bucketTickets, bucketGrants}
 )
 
 // ErrInUse is returned by Open for a folder that another relay has open.
@@ -100,7 +107,7 @@ func openStore(name string, pace rate.Limit) (*store, error) {
 	}
 	s := &store{db: db, pace: pace, receivers: map[hash]*queue{}, senders: map[hash]*queue{}, locations: map[hash]*queue{}}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketKeys, bucketQueues, bucketTickets, bucketGrants} {
+		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
@@ -191,13 +198,59 @@ func (s *store) change(q, next *queue, more ...func(*bbolt.Tx) error) error {
 	return err
 }
 
-// delete removes a record. mu is held.
+// delete removes a record, of a queue whose envelopes are to be erased. mu is held.
 func (s *store) delete(q *queue) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketQueues).Delete(q.Receiver[:]) })
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		if err := q.markDeleted(tx); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketQueues).Delete(q.Receiver[:])
+	})
 	if err == nil {
 		s.unindex(q)
 	}
 	return err
+}
+
+// markDeleted notes in a commit that what waits in a queue is to be erased.
+func (q *queue) markDeleted(tx *bbolt.Tx) error {
+	return tx.Bucket(bucketDeleted).Put(q.Receiver[:], nil)
+}
+
+// deleted are the queues that a start has to erase. A queue that is not known is none of
+// them: relay.db may be an older one.
+func (s *store) deleted() (out []hash, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketDeleted).ForEach(func(k, _ []byte) error {
+			out = append(out, hash(k))
+			return nil
+		})
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for h, q := range s.receivers {
+		if q.Gone && !slices.Contains(out, h) { // a PUT may have been on its way
+			out = append(out, h)
+		}
+	}
+	return out, err
+}
+
+// isErased notes that nothing waits in a deleted queue any more, nor comes back. It is
+// written with the next sweep.
+func (s *store) isErased(h hash) {
+	s.erasing.Lock()
+	defer s.erasing.Unlock()
+	s.erased = append(s.erased, h)
+}
+
+// takeErased returns what isErased has noted.
+func (s *store) takeErased() []hash {
+	s.erasing.Lock()
+	defer s.erasing.Unlock()
+	erased := s.erased
+	s.erased = nil
+	return erased
 }
 
 // reserve gives out batch numbers for the spool, once for ever.
@@ -282,11 +335,17 @@ func (s *store) sweep(now time.Time) error {
 			return err
 		}
 	}
-	if len(gone)+len(changed)+len(tickets) == 0 {
+	erased := s.takeErased()
+	if len(gone)+len(changed)+len(tickets)+len(erased) == 0 {
 		s.swept = day
 		return nil
 	}
 	err := s.db.Update(func(tx *bbolt.Tx) error {
+		for _, h := range erased {
+			if err := tx.Bucket(bucketDeleted).Delete(h[:]); err != nil {
+				return err
+			}
+		}
 		for _, q := range gone {
 			if err := tx.Bucket(bucketQueues).Delete(q.Receiver[:]); err != nil {
 				return err

@@ -14,9 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,11 +179,12 @@ func (s *Spool) Waiting(q QueueID) int {
 	return s.index.waiting(q)
 }
 
-// Queues are those that hold something.
-func (s *Spool) Queues() []QueueID {
+// Whole tells whether the start could read all that is there. If not, a later start may
+// find what this one has not erased.
+func (s *Spool) Whole() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.index.queues))
+	return !s.passedOver
 }
 
 // Stats are totals.
