@@ -73,7 +73,7 @@ func (c contents) fill(dir string) error {
 	}
 	defer f.Close()
 	s, err := spool.Open(spool.Config{FS: noSync{}, Dir: filepath.Join(dir, "spool"), Key: key, Slots: f, Epoch: time.Hour,
-		Reserve: func(n uint64) (uint64, error) { numbers += n; return numbers - n + 1, nil }})
+		Reserve: func(n, _ uint64) (uint64, error) { numbers += n; return numbers - n + 1, nil }})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"kin/protocol"
@@ -71,5 +72,87 @@ func TestAFolderCopiedWhileTheRelayServesHoldsWhatItHolds(t *testing.T) {
 	}
 	if n := found(t, to); n != 3 {
 		t.Errorf("%d of the 3 envelopes that the copy holds are there", n)
+	}
+}
+
+// collect takes all that waits in a queue, and returns when it is erased from what waits.
+func (s *stand) collect(p *peer, b *box) {
+	s.t.Helper()
+	p.send(p.subCmd(b))
+	ack := &protocol.Ack{}
+	for left := s.relay.Status().Envelopes; left > 0; {
+		as, err := p.frames()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, a := range as {
+			switch a := a.(type) {
+			case *protocol.Subbed:
+				ack.Handle = a.Queues[0].Handle
+			case *protocol.Msg:
+				left--
+				ack.Sequences = append(ack.Sequences, a.Sequence)
+				if len(ack.Sequences) == protocol.Window || left == 0 {
+					p.send(ack)
+					ack.Sequences = nil
+				}
+			}
+		}
+	}
+	s.want(p.code(&protocol.Fetch{Corr: p.corr()}), protocol.CodeUnknown) // answered behind the ACKs
+}
+
+// TestAnOlderDatabaseGivesNoNumberTwice: it says so, and what is put over it is there behind
+// the next start, though the file that it went to was used before.
+func TestAnOlderDatabaseGivesNoNumberTwice(t *testing.T) {
+	dir := t.TempDir()
+	var s *stand
+	life := func() *peer {
+		s = newStand(t, func(c *Config) { c.Dir = dir })
+		return s.dial()
+	}
+	stop := func() {
+		s.server.Close()
+		if err := s.relay.Shutdown(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := life()
+	b := s.queue(p, true)
+	s.collect(p, b)
+	stop()
+	db, older := filepath.Join(dir, "relay.db"), filepath.Join(t.TempDir(), "older")
+	copyFile(t, db, older)
+	p = life() // a start begins a segment, with numbers
+	s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
+	s.collect(p, b)
+	stop()
+	if strings.Contains(s.log.String(), "older than the spool") {
+		t.Error("a relay.db that is not older is called so")
+	}
+	p = life()               // and another
+	for n := range byte(6) { // several batches, each of so many that no sweep moves them
+		for i := range byte(16) {
+			p.send(p.putCmd(b, 16*(n+1)+i, sealed(1)))
+		}
+		for answered := 0; answered < 16; {
+			as, err := p.frames()
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered += len(as)
+		}
+	}
+	stop()
+	copyFile(t, older, db)
+	p = life()
+	if !strings.Contains(s.log.String(), "older than the spool") {
+		t.Error("nobody is told that relay.db is older")
+	}
+	s.collect(p, b)
+	s.want(p.code(p.putCmd(b, 9, sealed(2))), protocol.CodeOK)
+	stop()
+	if n := found(t, dir); n != 1 {
+		t.Errorf("%d of the 1 envelope are there that was acknowledged over the older relay.db", n)
 	}
 }

@@ -187,6 +187,9 @@ func (r *Relay) openData() (err error) {
 	if err != nil {
 		return err
 	}
+	if r.spool.Highest() > r.store.keys.Numbers {
+		r.cfg.Log.Error("relay.db is older than the spool: queues made since are not known, and what waits in them is left to expire")
+	}
 	return r.eraseDeleted()
 }
 

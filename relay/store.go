@@ -253,12 +253,13 @@ func (s *store) takeErased() []hash {
 	return erased
 }
 
-// reserve gives out batch numbers for the spool, once for ever.
-func (s *store) reserve(n uint64) (first uint64, err error) {
+// reserve gives out batch numbers for the spool, once for ever: the next ones that are
+// above a number.
+func (s *store) reserve(n, above uint64) (first uint64, err error) {
 	err = s.db.Update(func(tx *bbolt.Tx) error {
 		next := s.keys
-		first = next.Numbers + 1
-		next.Numbers += n
+		first = max(next.Numbers, above) + 1
+		next.Numbers = first + n - 1
 		if err := put(tx, bucketKeys, bucketKeys, &next); err != nil {
 			return err
 		}

@@ -88,7 +88,10 @@ func (w *world) open() error {
 	}
 	w.spool, err = Open(Config{FS: &amid{w.fs, w.amidSweep}, Dir: "data/spool", Key: [32]byte{1}, Slots: w.slots, Epoch: time.Hour, SegmentSize: minSegment,
 		MaxUnread: maxUnread, UrgentReserve: urgentReserve, Ready: w.ready,
-		Reserve: func(n uint64) (uint64, error) { w.numbers += n; return w.numbers - n + 1, nil }})
+		Reserve: func(n, above uint64) (uint64, error) {
+			w.numbers = max(w.numbers, above) + n
+			return w.numbers - n + 1, nil
+		}})
 	return err
 }
 

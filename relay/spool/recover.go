@@ -70,6 +70,7 @@ type recovery struct {
 	buf    []byte      // what was read of the segment
 	at     int64       // where that begins
 	live   []recovered // of the segment's present life
+	number uint64      // the highest of a batch
 	zeroed []place     // salts to be overwritten: of records that were never acknowledged
 }
 
@@ -104,6 +105,7 @@ func (r *recovery) segment(name string) error {
 		}
 		var bodies []int
 		bodies, length = l.bodies()
+		r.number = max(r.number, l.number)
 		if l.segment > g.id {
 			g.id, g.records, g.gone = l.segment, 0, 0
 			r.live = r.live[:0]
@@ -128,6 +130,7 @@ func (r *recovery) segment(name string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.highest = max(r.highest, r.number)
 	for i := range r.live {
 		r.index.load(r.live[i].queue, r.live[i].entry)
 		g.live += int64(bodySizes[r.live[i].class])

@@ -62,7 +62,7 @@ func (s *Spool) newSegment() (*segment, error) {
 		}
 	}
 	n := uint64(s.SegmentSize / boundary)
-	first, err := s.Reserve(n)
+	first, err := s.Reserve(n, s.highest) // whoever counts them may know less than the files
 	if err != nil {
 		return nil, fmt.Errorf("batch numbers: %w", err)
 	}

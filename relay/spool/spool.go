@@ -43,8 +43,8 @@ type Config struct {
 	UrgentReserve int           // of these, kept for urgent ones; 16 if 0
 	MaxMessages   int           // in all; 1 << 20 if 0
 
-	Reserve func(n uint64) (first uint64, err error) // reserves n batch numbers, durably, for ever
-	Ready   func([]QueueID)                          // told of queues that got something, or are to be read again; must not block
+	Reserve func(n, above uint64) (first uint64, err error) // reserves n batch numbers above one, durably, for ever
+	Ready   func([]QueueID)                                 // told of queues that got something, or are to be read again; must not block
 	Log     *slog.Logger
 }
 
@@ -110,6 +110,8 @@ type Spool struct {
 	open    *segment // the segment that is written; nil before the first batch
 	spare   *segment // one that is used again
 	buf     []byte
+
+	highest uint64 // the highest batch number that the start found; written by it alone
 
 	faults atomic.Int64 // syncs, and overwritings of salts, that failed
 
@@ -178,6 +180,9 @@ func (s *Spool) Waiting(q QueueID) int {
 	defer s.mu.Unlock()
 	return s.index.waiting(q)
 }
+
+// Highest is the highest batch number that the start found.
+func (s *Spool) Highest() uint64 { return s.highest }
 
 // Whole tells whether the start could read all that is there. If not, a later start may
 // find what this one has not erased.

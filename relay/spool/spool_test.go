@@ -50,7 +50,10 @@ func (s *stand) open() {
 	}
 	s.spool, err = Open(Config{FS: s.fs, Dir: filepath.Join(s.dir, "spool"), Key: [32]byte{1}, Slots: s.slots, Epoch: time.Hour,
 		SegmentSize: maxBatch, MaxUnread: s.max, UrgentReserve: min(16, s.max/2),
-		Reserve: func(n uint64) (uint64, error) { s.numbers += n; return s.numbers - n + 1, nil }})
+		Reserve: func(n, above uint64) (uint64, error) {
+			s.numbers = max(s.numbers, above) + n
+			return s.numbers - n + 1, nil
+		}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
