@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -57,7 +59,7 @@ func (c contents) fill(dir string) error {
 	var numbers uint64
 	name := []byte("keys")
 	err = db.View(func(tx *bbolt.Tx) error {
-		err := json.Unmarshal(tx.Bucket(name).Get(name), &keys)
+		err := json.Unmarshal(tx.Bucket(name).Get(name)[sumSize:], &keys)
 		return errors.Join(err, json.Unmarshal(keys["Spool"], &key), json.Unmarshal(keys["Numbers"], &numbers))
 	})
 	if err != nil {
@@ -110,22 +112,30 @@ func (c contents) fill(dir string) error {
 		return err
 	}
 	keys["Numbers"], _ = json.Marshal(numbers)
-	b, err := json.Marshal(keys)
-	if err != nil {
-		return err
-	}
 	return db.Update(func(tx *bbolt.Tx) error {
-		for i := range c.queues() { // what waits in one that is not there is erased
+		for i := range c.queues() {
 			q := queueOf(i)
 			sender := q
 			sender[31] = 1
-			record, err := json.Marshal(map[string]any{"Receiver": q, "Sender": sender})
-			if err := errors.Join(err, tx.Bucket([]byte("queues")).Put(q[:], record)); err != nil {
+			if err := put(tx, []byte("queues"), q[:], map[string]any{"Receiver": q, "Sender": sender}); err != nil {
 				return err
 			}
 		}
-		return tx.Bucket(name).Put(name, b)
+		return put(tx, name, name, keys)
 	})
+}
+
+// sumSize is how much of a SHA-256 stands before each record of relay.db.
+const sumSize = 16
+
+// put writes a record as docs/spool-format.md says.
+func put(tx *bbolt.Tx, bucket, key []byte, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(append(bytes.Clone(key), b...))
+	return tx.Bucket(bucket).Put(key, append(sum[:sumSize], b...))
 }
 
 // queues is how many hold what stays.

@@ -18,17 +18,26 @@ import (
 // would destroy.
 var ErrFolder = errors.New("envelopes wait in this data folder that would be lost")
 
-// mayMake tells whether relay.db may be made anew: another one's keys would open nothing
-// of a spool that is there.
-func mayMake(fsys disk.FS, dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "relay.db")); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+// nothingWaits tells whether keys may be made anew: others would open nothing of a spool
+// that is there.
+func nothingWaits(fsys disk.FS, dir string) (bool, error) {
 	segments, err := fsys.List(filepath.Join(dir, "spool"))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(segments) == 0 {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
 	}
-	return errors.Join(fmt.Errorf("%w: relay.db is missing; put it back, or use another folder", ErrFolder), err)
+	return len(segments) == 0, err
+}
+
+var errNoKeys = fmt.Errorf("%w: there are no keys in it; put it back, or use another folder", ErrFolder)
+
+// hasContent refuses a relay.db that is missing or has lost all it held, before anything is
+// written there.
+func hasContent(name string) error {
+	st, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == 0 {
+		return fmt.Errorf("relay.db: %w", errNoKeys)
+	}
+	return err
 }
 
 // openSlots opens the file with the keys of epochs, or makes it.

@@ -1,24 +1,58 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"kin/protocol"
 )
 
+// altered has a file changed, and put back.
+func altered(name string, change func(b []byte) []byte) (spoil, mend func(dir string) error) {
+	var was []byte
+	spoil = func(dir string) (err error) {
+		if was, err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, name), change(bytes.Clone(was)), 0o600)
+	}
+	return spoil, func(dir string) error { return os.WriteFile(filepath.Join(dir, name), was, 0o600) }
+}
+
+// flipNumber flips the lowest bit of the first number in each list of this name in relay.db;
+// of a record that was written several times only the last counts.
+func flipNumber(field string) func([]byte) []byte {
+	return func(b []byte) []byte {
+		for _, at := range regexp.MustCompile(`"`+field+`":\[\d+`).FindAllIndex(b, -1) {
+			b[at[1]-1] ^= 1
+		}
+		return b
+	}
+}
+
 // TestAStartDestroysNothingThatWaits: with keys in memory on a folder that has some on the
-// disk, with epochs of another length, or without relay.db, and what waits is there behind it.
+// disk, with epochs of another length, or with a relay.db that is missing, empty or altered,
+// and what waits is there behind it.
 func TestAStartDestroysNothingThatWaits(t *testing.T) {
-	for name, c := range map[string]struct {
+	type trial struct {
 		config Config
 		spoil  func(dir string) error
 		mend   func(dir string) error
-	}{
+		want   error // ErrFolder if nil
+	}
+	with := func(want error, file string, change func([]byte) []byte) trial {
+		spoil, mend := altered(file, change)
+		return trial{spoil: spoil, mend: mend, want: want}
+	}
+	for name, c := range map[string]trial{
 		"keys in memory": {config: Config{KeysInRAM: true}},
 		"shorter epochs": {config: Config{Epoch: 10 * time.Minute}},
 		"longer epochs":  {config: Config{Epoch: 2 * time.Hour}},
@@ -26,6 +60,10 @@ func TestAStartDestroysNothingThatWaits(t *testing.T) {
 			spoil: func(dir string) error { return os.Rename(filepath.Join(dir, "relay.db"), filepath.Join(dir, "x")) },
 			mend:  func(dir string) error { return os.Rename(filepath.Join(dir, "x"), filepath.Join(dir, "relay.db")) },
 		},
+		"an empty relay.db":           with(ErrFolder, "relay.db", func([]byte) []byte { return nil }),
+		"a bit of the spool's key":    with(ErrDamaged, "relay.db", flipNumber("Spool")),
+		"a bit of a queue's hash":     with(ErrDamaged, "relay.db", flipNumber("Receiver")),
+		"a relay.db without its keys": with(ErrFolder, "relay.db", withoutKeys),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, nil)
@@ -42,7 +80,10 @@ func TestAStartDestroysNothingThatWaits(t *testing.T) {
 				}
 			}
 			c.config.Dir = dir
-			if _, err := Open(c.config); !errors.Is(err, ErrFolder) {
+			if c.want == nil {
+				c.want = ErrFolder
+			}
+			if _, err := Open(c.config); !errors.Is(err, c.want) {
 				t.Fatalf("it starts: %v", err)
 			}
 			if c.mend != nil {
@@ -62,6 +103,32 @@ func TestAStartDestroysNothingThatWaits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutKeys is a database in which the keys' record has gone.
+func withoutKeys(b []byte) []byte {
+	f, err := os.CreateTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	f.Close()
+	defer os.Remove(f.Name())
+	if err := os.WriteFile(f.Name(), b, 0o600); err != nil {
+		panic(err)
+	}
+	db, err := bbolt.Open(f.Name(), 0o600, nil)
+	if err != nil {
+		panic(err)
+	}
+	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketKeys).Delete(bucketKeys) }); err != nil {
+		panic(err)
+	}
+	db.Close()
+	b, err = os.ReadFile(f.Name())
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 // TestAnEmptyFolderTakesAnyEpoch: with nothing there is nothing to lose.

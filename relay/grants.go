@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -35,7 +34,7 @@ func (s *store) expiredTickets(now time.Time) (out [][]byte, err error) {
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketTickets).ForEach(func(k, v []byte) error {
 			var t ticket
-			err := json.Unmarshal(v, &t)
+			err := parse(k, v, &t)
 			if err == nil && now.Unix() >= t.Expires {
 				out = append(out, bytes.Clone(k))
 			}
@@ -57,9 +56,9 @@ func (s *store) newGrant(queues int, life time.Duration, now time.Time) (protoco
 func (s *store) grants() ([]grant, error) {
 	var out []grant
 	err := s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketGrants).ForEach(func(_, b []byte) error {
+		return tx.Bucket(bucketGrants).ForEach(func(k, b []byte) error {
 			var g grant
-			err := json.Unmarshal(b, &g)
+			err := parse(k, b, &g)
 			out = append(out, g)
 			return err
 		})
@@ -75,7 +74,7 @@ func (s *store) revokeGrant(name string) error {
 		c := tx.Bucket(bucketGrants).Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
 			var g grant
-			if err := json.Unmarshal(v, &g); err != nil {
+			if err := parse(k, v, &g); err != nil {
 				return err
 			}
 			if g.Name == name {

@@ -162,10 +162,17 @@ func (r *Relay) openData() (err error) {
 	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {
 		return err
 	}
-	if err := mayMake(r.cfg.FS, r.cfg.Dir); err != nil {
+	mayMake, err := nothingWaits(r.cfg.FS, r.cfg.Dir)
+	if err != nil {
 		return err
 	}
-	if r.store, err = openStore(filepath.Join(r.cfg.Dir, "relay.db"), rate.Limit(r.cfg.Pace)); err != nil {
+	database := filepath.Join(r.cfg.Dir, "relay.db")
+	if !mayMake {
+		if err := hasContent(database); err != nil {
+			return err
+		}
+	}
+	if r.store, err = openStore(database, mayMake, rate.Limit(r.cfg.Pace)); err != nil {
 		return err
 	}
 	name := filepath.Join(r.cfg.Dir, "epochs")

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/sha256"
@@ -94,10 +95,14 @@ var (
 	buckets = [][]byte{bucketKeys, bucketQueues, bucketDeleted, bucketTickets, bucketGrants}
 )
 
+// ErrDamaged is returned by Open for a relay.db that is not as it was written.
+var ErrDamaged = errors.New("it is damaged; put a copy back, an older one if there is no other: nothing that waits is erased")
+
 // ErrInUse is returned by Open for a folder that another relay has open.
 var ErrInUse = errors.New("another relay has this data folder open")
 
-func openStore(name string, pace rate.Limit) (*store, error) {
+// openStore opens relay.db. Its keys are made anew, if there are none and mayMake is set.
+func openStore(name string, mayMake bool, pace rate.Limit) (*store, error) {
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{Timeout: time.Second})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, ErrInUse
@@ -112,8 +117,15 @@ func openStore(name string, pace rate.Limit) (*store, error) {
 				return err
 			}
 		}
-		if b := tx.Bucket(bucketKeys).Get(bucketKeys); b != nil {
-			return json.Unmarshal(b, &s.keys)
+		k, err := get[keys](tx, bucketKeys, bucketKeys)
+		switch {
+		case err != nil:
+			return err
+		case k != nil:
+			s.keys = *k
+			return nil
+		case !mayMake:
+			return errNoKeys
 		}
 		rand.Read(s.keys.Static[:])
 		rand.Read(s.keys.IDs[:])
@@ -135,12 +147,31 @@ func openStore(name string, pace rate.Limit) (*store, error) {
 
 func (s *store) putKeys(tx *bbolt.Tx) error { return put(tx, bucketKeys, bucketKeys, &s.keys) }
 
+// sumSize is how much of a SHA-256 stands before each record. An altered bit of an id would
+// make another queue of it.
+const sumSize = 16
+
+func sumOf(key, record []byte) []byte {
+	h := sha256.New()
+	h.Write(key)
+	h.Write(record)
+	return h.Sum(nil)[:sumSize]
+}
+
 func put(tx *bbolt.Tx, bucket, key []byte, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return tx.Bucket(bucket).Put(key, b)
+	return tx.Bucket(bucket).Put(key, append(sumOf(key, b), b...))
+}
+
+// parse reads what put has written under a key.
+func parse(key, b []byte, v any) error {
+	if len(b) < sumSize || !bytes.Equal(b[:sumSize], sumOf(key, b[sumSize:])) {
+		return fmt.Errorf("%w (a record fails its checksum)", ErrDamaged)
+	}
+	return json.Unmarshal(b[sumSize:], v)
 }
 
 func get[T any](tx *bbolt.Tx, bucket, key []byte) (*T, error) {
@@ -149,19 +180,24 @@ func get[T any](tx *bbolt.Tx, bucket, key []byte) (*T, error) {
 		return nil, nil
 	}
 	v := new(T)
-	return v, json.Unmarshal(b, v)
+	return v, parse(key, b, v)
 }
 
+// load puts queues into RAM, and checks what is not.
 func (s *store) load() error {
 	return s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketQueues).ForEach(func(_, b []byte) error {
+		err := tx.Bucket(bucketQueues).ForEach(func(k, b []byte) error {
 			q := new(queue)
-			if err := json.Unmarshal(b, q); err != nil {
+			if err := parse(k, b, q); err != nil {
 				return err
 			}
 			s.index(q)
 			return nil
 		})
+		for _, bucket := range [][]byte{bucketDeleted, bucketTickets, bucketGrants} {
+			err = errors.Join(err, tx.Bucket(bucket).ForEach(func(k, b []byte) error { return parse(k, b, new(any)) }))
+		}
+		return err
 	})
 }
 
@@ -214,7 +250,7 @@ func (s *store) delete(q *queue) error {
 
 // markDeleted notes in a commit that what waits in a queue is to be erased.
 func (q *queue) markDeleted(tx *bbolt.Tx) error {
-	return tx.Bucket(bucketDeleted).Put(q.Receiver[:], nil)
+	return put(tx, bucketDeleted, q.Receiver[:], struct{}{})
 }
 
 // deleted are the queues that a start has to erase. A queue that is not known is none of

@@ -63,7 +63,7 @@ func readDump(t *testing.T, dir string) *dump {
 		return tx.ForEach(func(bucket []byte, b *bbolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
 				var parsed any
-				dec := json.NewDecoder(bytes.NewReader(v))
+				dec := json.NewDecoder(bytes.NewReader(v[16:])) // behind a checksum
 				dec.UseNumber()
 				if err := dec.Decode(&parsed); err != nil {
 					return err

@@ -37,6 +37,7 @@ var meanings = []struct {
 	{"queues.Invite.State", "open, used, expired or revoked", "one of four"},
 	{"queues.Invite.Fetches", "how often it was fetched", "a number up to 16"},
 	{"queues.Invite.Tries", "how often another tried it", "a number up to 255"},
+	{"deleted.(key)", "hash of the receiver id of a queue that was just deleted, or that could not be erased yet", ""},
 	{"tickets.(key)", "hash of a ticket", ""},
 	{"tickets.Expires", "when the ticket expires", "a date, rounded to the day"},
 	{"tickets.Key", "hash of the receiver's key that used it: which queue it made", ""},
