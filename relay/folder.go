@@ -40,20 +40,29 @@ func hasContent(name string) error {
 	return err
 }
 
-// openSlots opens the file with the keys of epochs, or makes it.
-func openSlots(fsys disk.FS, name string) (*slots.File, error) {
+// openSlots opens the file with the keys of epochs, or makes it if it may.
+func openSlots(fsys disk.FS, name string, mayMake bool) (*slots.File, error) {
 	f, err := slots.Open(fsys, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err = slots.Create(fsys, name, epochSlots)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
 	}
-	return f, err
+	if !mayMake {
+		return nil, errNoSlots
+	}
+	return slots.Create(fsys, name, epochSlots)
 }
 
+var errNoSlots = fmt.Errorf("%w: the file epochs, with their keys, is missing or empty; put it back, or use another folder", ErrFolder)
+
 // leavesNoKeys refuses keys in memory while there are some on the disk: what they are for
-// would be dropped, and nobody would destroy them.
-func leavesNoKeys(fsys disk.FS, name string) error {
+// would be dropped, and nobody would destroy them. mayMiss tells whether their file may be
+// missing.
+func leavesNoKeys(fsys disk.FS, name string, mayMiss bool) error {
 	f, err := slots.Open(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if !mayMiss {
+			return errNoSlots
+		}
 		return nil
 	}
 	if err != nil {
@@ -66,21 +75,24 @@ func leavesNoKeys(fsys disk.FS, name string) error {
 	return errors.Join(err, f.Close())
 }
 
-// keepEpoch refuses an epoch of another length while there are keys: by it they would be
-// destroyed early, or never.
-func (s *store) keepEpoch(epoch time.Duration, f *slots.File) error {
-	was := s.keys.Epoch
-	if was == epoch {
+// keepEpoch notes the length of epochs, and whether their keys are on the disk. It refuses
+// another length while there are keys: by it they would be destroyed early, or never.
+func (s *store) keepEpoch(epoch time.Duration, f *slots.File, onDisk bool) error {
+	next := s.keys
+	next.Epoch, next.Slots = epoch, onDisk
+	if next == s.keys {
 		return nil
 	}
-	any, err := anyKey(f)
-	if err != nil {
-		return err
+	if was := s.keys.Epoch; was != epoch && was != 0 {
+		any, err := anyKey(f)
+		if err != nil {
+			return err
+		}
+		if any {
+			return fmt.Errorf("%w: their epochs have %v; use --epoch %v until all have expired", ErrFolder, was, was)
+		}
 	}
-	if any && was != 0 {
-		return fmt.Errorf("%w: their epochs have %v; use --epoch %v until all have expired", ErrFolder, was, was)
-	}
-	s.keys.Epoch = epoch
+	s.keys = next
 	return s.db.Update(func(tx *bbolt.Tx) error { return s.putKeys(tx) })
 }
 

@@ -39,8 +39,8 @@ func flipNumber(field string) func([]byte) []byte {
 }
 
 // TestAStartDestroysNothingThatWaits: with keys in memory on a folder that has some on the
-// disk, with epochs of another length, or with a relay.db that is missing, empty or altered,
-// and what waits is there behind it.
+// disk, with epochs of another length, or with a relay.db or epochs that is missing, empty or
+// altered, and what waits is there behind it.
 func TestAStartDestroysNothingThatWaits(t *testing.T) {
 	type trial struct {
 		config Config
@@ -52,15 +52,23 @@ func TestAStartDestroysNothingThatWaits(t *testing.T) {
 		spoil, mend := altered(file, change)
 		return trial{spoil: spoil, mend: mend, want: want}
 	}
+	without := func(file string, config Config) trial {
+		return trial{
+			config: config,
+			spoil:  func(dir string) error { return os.Rename(filepath.Join(dir, file), filepath.Join(dir, "x")) },
+			mend:   func(dir string) error { return os.Rename(filepath.Join(dir, "x"), filepath.Join(dir, file)) },
+		}
+	}
 	for name, c := range map[string]trial{
-		"keys in memory": {config: Config{KeysInRAM: true}},
-		"shorter epochs": {config: Config{Epoch: 10 * time.Minute}},
-		"longer epochs":  {config: Config{Epoch: 2 * time.Hour}},
-		"no relay.db": {
-			spoil: func(dir string) error { return os.Rename(filepath.Join(dir, "relay.db"), filepath.Join(dir, "x")) },
-			mend:  func(dir string) error { return os.Rename(filepath.Join(dir, "x"), filepath.Join(dir, "relay.db")) },
-		},
+		"keys in memory":              {config: Config{KeysInRAM: true}},
+		"shorter epochs":              {config: Config{Epoch: 10 * time.Minute}},
+		"longer epochs":               {config: Config{Epoch: 2 * time.Hour}},
+		"no relay.db":                 without("relay.db", Config{}),
 		"an empty relay.db":           with(ErrFolder, "relay.db", func([]byte) []byte { return nil }),
+		"no epochs":                   without("epochs", Config{}),
+		"no epochs, keys in memory":   without("epochs", Config{KeysInRAM: true}),
+		"empty epochs":                with(ErrFolder, "epochs", func([]byte) []byte { return nil }),
+		"blank epochs":                with(ErrFolder, "epochs", func(b []byte) []byte { return make([]byte, len(b)) }),
 		"a bit of the spool's key":    with(ErrDamaged, "relay.db", flipNumber("Spool")),
 		"a bit of a queue's hash":     with(ErrDamaged, "relay.db", flipNumber("Receiver")),
 		"a relay.db without its keys": with(ErrFolder, "relay.db", withoutKeys),

@@ -176,15 +176,16 @@ func (r *Relay) openData() (err error) {
 		return err
 	}
 	name := filepath.Join(r.cfg.Dir, "epochs")
+	mayMake = mayMake || !r.store.keys.Slots
 	if r.cfg.KeysInRAM {
-		if err := leavesNoKeys(r.cfg.FS, name); err != nil {
+		if err := leavesNoKeys(r.cfg.FS, name, mayMake); err != nil {
 			return err
 		}
 		r.slots = slots.Memory(epochSlots)
-	} else if r.slots, err = openSlots(r.cfg.FS, name); err != nil {
+	} else if r.slots, err = openSlots(r.cfg.FS, name, mayMake); err != nil {
 		return err
 	}
-	if err := r.store.keepEpoch(r.cfg.Epoch, r.slots); err != nil {
+	if err := r.store.keepEpoch(r.cfg.Epoch, r.slots, !r.cfg.KeysInRAM); err != nil {
 		return err
 	}
 	r.spool, err = spool.Open(spool.Config{

@@ -32,6 +32,7 @@ type keys struct {
 	Spool   [32]byte
 	Numbers uint64        // batch numbers that were given out
 	Epoch   time.Duration // of what is in the spool
+	Slots   bool          // its keys are in the file epochs
 }
 
 // queue is a queue's record. It is changed with store.mu held.

@@ -21,6 +21,7 @@ var meanings = []struct {
 	{"keys.IDs", "the secret that queue ids follow from: with a ticket and a key it makes their ids", ""},
 	{"keys.Spool", "authenticates batches of the spool", ""},
 	{"keys.Epoch", "how long an epoch is", "public: it stands in hello"},
+	{"keys.Slots", "that the keys of epochs are on the disk", "a flag"},
 	{"keys.Numbers", "how many batch numbers were given out", ""},
 	{"queues.(key)", "hash of a receiver id", ""},
 	{"queues.Receiver", "the same", ""},
