@@ -39,8 +39,8 @@ func flipNumber(field string) func([]byte) []byte {
 }
 
 // TestAStartDestroysNothingThatWaits: with keys in memory on a folder that has some on the
-// disk, with epochs of another length, or with a relay.db or epochs that is missing, empty or
-// altered, and what waits is there behind it.
+// disk, with epochs of another length, or with a relay.db or epochs that is missing, empty,
+// altered or another's, and what waits is there behind it.
 func TestAStartDestroysNothingThatWaits(t *testing.T) {
 	type trial struct {
 		config Config
@@ -71,6 +71,7 @@ func TestAStartDestroysNothingThatWaits(t *testing.T) {
 		"blank epochs":                with(ErrFolder, "epochs", func(b []byte) []byte { return make([]byte, len(b)) }),
 		"a bit of the spool's key":    with(ErrDamaged, "relay.db", flipNumber("Spool")),
 		"a bit of a queue's hash":     with(ErrDamaged, "relay.db", flipNumber("Receiver")),
+		"another's relay.db":          with(ErrFolder, "relay.db", func([]byte) []byte { return anothers(t) }),
 		"a relay.db without its keys": with(ErrFolder, "relay.db", withoutKeys),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +112,17 @@ func TestAStartDestroysNothingThatWaits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// anothers is the relay.db of another relay.
+func anothers(t *testing.T) []byte {
+	dir := t.TempDir()
+	found(t, dir)
+	b, err := os.ReadFile(filepath.Join(dir, "relay.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // withoutKeys is a database in which the keys' record has gone.

@@ -192,6 +192,9 @@ func (r *Relay) openData() (err error) {
 		FS: r.cfg.FS, Dir: filepath.Join(r.cfg.Dir, "spool"), Key: r.store.keys.Spool, Slots: r.slots, Epoch: r.cfg.Epoch,
 		MaxUnread: r.cfg.Unread, UrgentReserve: r.cfg.Urgent, Reserve: r.store.reserve, Ready: r.ready, Log: r.cfg.Log,
 	})
+	if errors.Is(err, spool.ErrKey) {
+		return fmt.Errorf("%w: they were stored with another relay.db; put that back, or use another folder", ErrFolder)
+	}
 	if err != nil {
 		return err
 	}

@@ -92,35 +92,32 @@ func (l *layout) putHead(b []byte, key *[32]byte) {
 }
 
 // parseHead reads a batch's header from the front of b; nil if there is none. Only
-// what was authenticated is believed; m is a MAC under the spool key.
-func parseHead(b []byte, m hash.Hash) *layout {
+// what is proven, under the spool key of which m is a MAC, is to be believed.
+func parseHead(b []byte, m hash.Hash) (l *layout, proven bool) {
 	if len(b) < batchFixed || string(b[:8]) != magic {
-		return nil
+		return nil, false
 	}
 	count := int(binary.BigEndian.Uint32(b[24:]))
 	if count < 1 || count > maxRecords || len(b) < batchFixed+count*batchRecord+macSize {
-		return nil
+		return nil, false
 	}
-	end := batchFixed + count*batchRecord
-	var sum [macSize]byte
-	m.Reset()
-	m.Write(b[:end])
-	if !hmac.Equal(m.Sum(sum[:0]), b[end:end+macSize]) {
-		return nil
-	}
-	l := &layout{segment: binary.BigEndian.Uint64(b[8:]), number: binary.BigEndian.Uint64(b[16:]), epochs: make([]uint32, count), classes: make([]uint8, count)}
+	l = &layout{segment: binary.BigEndian.Uint64(b[8:]), number: binary.BigEndian.Uint64(b[16:]), epochs: make([]uint32, count), classes: make([]uint8, count)}
 	for i := range count {
 		at := batchFixed + i*batchRecord
 		l.epochs[i] = binary.BigEndian.Uint32(b[at:])
 		l.classes[i] = b[at+4]
 		if int(b[at+4]) >= len(bodySizes) {
-			return nil
+			return nil, false
 		}
 	}
 	if _, length := l.bodies(); uint32(length) != binary.BigEndian.Uint32(b[28:]) {
-		return nil
+		return nil, false
 	}
-	return l
+	end := batchFixed + count*batchRecord
+	var sum [macSize]byte
+	m.Reset()
+	m.Write(b[:end])
+	return l, hmac.Equal(m.Sum(sum[:0]), b[end:end+macSize])
 }
 
 func newMAC(key *[32]byte) hash.Hash { return hmac.New(sha256.New, key[:]) }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"kin/internal/disk"
 	"kin/internal/scrub"
@@ -53,6 +54,9 @@ func (s *Spool) recover() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	if s.highest == 0 && s.foreign > 1 { // one may be damaged
+		return ErrKey
+	}
 	s.settle()
 	s.writing.Lock()
 	err = s.syncZeros()
@@ -71,6 +75,7 @@ type recovery struct {
 	at     int64       // where that begins
 	live   []recovered // of the segment's present life
 	number uint64      // the highest of a batch
+	others int         // batches in the segment that were not authenticated, and may not have expired
 	zeroed []place     // salts to be overwritten: of records that were never acknowledged
 }
 
@@ -91,7 +96,7 @@ func (r *recovery) segment(name string) error {
 	if g.size, err = f.Size(); err != nil {
 		return err
 	}
-	r.buf, r.live, r.zeroed = r.buf[:0], r.live[:0], nil
+	r.buf, r.live, r.zeroed, r.others = r.buf[:0], r.live[:0], nil, 0
 	last, lastLive := int64(-1), 0
 	length := boundary
 	for at := int64(0); at+boundary <= g.size; at += int64(length) {
@@ -131,6 +136,11 @@ func (r *recovery) segment(name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.highest = max(r.highest, r.number)
+	if last < 0 && r.others > 0 {
+		r.Log.Error("no batch of a segment is of this relay; its file is kept until a start at which all have expired")
+		g.unread = true
+		r.foreign += r.others
+	}
 	for i := range r.live {
 		r.index.load(r.live[i].queue, r.live[i].entry)
 		g.live += int64(bodySizes[r.live[i].class])
@@ -150,6 +160,18 @@ func (r *recovery) passOver(g *segment, err error) {
 	g.unread, r.passedOver = true, true
 }
 
+// unproven notes a head that is not authenticated, if there is one. It is believed as to when
+// its records expire, so that nothing is unlinked for want of the right key.
+func (r *recovery) unproven(l *layout) {
+	if l == nil {
+		return
+	}
+	now := EpochOf(time.Now(), r.Epoch)
+	if slices.ContainsFunc(l.epochs, func(n uint32) bool { return n >= now || r.epochs.keys[n] != nil }) {
+		r.others++
+	}
+}
+
 // head reads a batch up to its bodies, from a boundary; nil if there is none. before is
 // how long the batch before it is: among short ones, several are read at once.
 func (r *recovery) head(g *segment, at int64, before int) (*layout, []byte, error) {
@@ -161,8 +183,9 @@ func (r *recovery) head(g *segment, at int64, before int) (*layout, []byte, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	l := parseHead(b, r.heads)
-	if l == nil {
+	l, proven := parseHead(b, r.heads)
+	if !proven {
+		r.unproven(l)
 		return nil, nil, nil
 	}
 	if end := l.header(len(l.epochs)); end > boundary && at+int64(end) <= g.size {

@@ -39,7 +39,7 @@ type segment struct {
 	records int // in this life
 	gone    int // of them, erased, moved or expired
 	live    int64
-	unread  bool // a start could not read all: it stays as it is
+	unread  bool // a start could not read all, or believe nothing: it stays as it is
 
 	reading sync.RWMutex // held to read; held fully when the file goes or begins another life
 

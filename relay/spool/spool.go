@@ -73,6 +73,7 @@ var (
 	ErrExpiry   = errors.New("expiry is over or too far away")
 	ErrBehind   = errors.New("what was put before could not be stored")
 	ErrSize     = errors.New("not the size of an envelope or a chunk")
+	ErrKey      = errors.New("what is stored was written under another key")
 	ErrClock    = errors.New("the clock is before 2024: nothing is expired")
 )
 
@@ -111,7 +112,9 @@ type Spool struct {
 	spare   *segment // one that is used again
 	buf     []byte
 
-	highest uint64 // the highest batch number that the start found; written by it alone
+	// Written by the start alone.
+	highest uint64 // batch number that was found
+	foreign int    // batches that were found in segments without a head that is authenticated
 
 	faults atomic.Int64 // syncs, and overwritings of salts, that failed
 
