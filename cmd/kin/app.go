@@ -65,6 +65,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 		a.events(a.opened.Overheard())
 	}
 	if err != nil {
+		a.flags.json = a.flags.json || exitCode(err) == 2 && asksJSON(args) // the flags may not have been read
 		a.report(err)
 		holdWindow(a)
 	}

@@ -102,3 +102,16 @@ func langOf(args []string) string {
 	}
 	return ""
 }
+
+// asksJSON finds --json where the flags could not be parsed: a usage error is an object too.
+func asksJSON(args []string) bool {
+	for _, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if arg == "--json" || arg == "--json=true" {
+			return true
+		}
+	}
+	return false
+}
