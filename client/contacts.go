@@ -120,7 +120,17 @@ func (p *Profile) Rename(label, to string) error {
 
 // Digits returns the 60 digits that both sides compare, in twelve groups.
 func (p *Profile) Digits(label string) (digits string, c Contact, err error) {
-	err = p.change(label, func(w *work, found *contact) error {
+	err = p.ShowDigits(label, func(d string, of Contact) error {
+		digits, c = d, of
+		return nil
+	})
+	return digits, c, err
+}
+
+// ShowDigits passes what Digits returns to show, which must not use the profile. Only if it
+// returns nil the digits count as shown, for SetChecked.
+func (p *Profile) ShowDigits(label string, show func(digits string, c Contact) error) error {
+	return p.change(label, func(w *work, found *contact) error {
 		if found.Session == nil {
 			return fmt.Errorf("%w: %q", ErrNotJoined, label)
 		}
@@ -128,10 +138,12 @@ func (p *Profile) Digits(label string) (digits string, c Contact, err error) {
 		if err != nil {
 			return err
 		}
-		digits, c, found.Compared = r.Digits(), found.public(w), found.Session.ID
+		if err := show(r.Digits(), found.public(w)); err != nil {
+			return err
+		}
+		found.Compared = found.Session.ID
 		return nil
 	})
-	return digits, c, err
 }
 
 // SetChecked notes that the digits were compared and are equal. again is how many texts

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -172,22 +171,17 @@ func (a *app) showDigits(ctx context.Context, label string) error {
 		return err
 	}
 	defer p.Close()
-	digits, c, err := p.Digits(label)
-	if err != nil {
-		return err
-	}
 	unheard, waits, err := p.Unheard(label)
 	if err != nil {
 		return err
 	}
-	if a.flags.json {
-		return a.json(checkJSON{1, "check", c.Label, digits, c.IdentityChecked})
-	}
-	const row = 4 * 6 // four groups of five digits and a space
-	for len(digits) > 0 {
-		n := min(row, len(digits))
-		fmt.Fprintln(a.out, strings.TrimSpace(digits[:n]))
-		digits = digits[n:]
+	var c client.Contact
+	err = p.ShowDigits(label, func(digits string, of client.Contact) error {
+		c = of
+		return a.printDigits(digits, c)
+	})
+	if err != nil || a.flags.json {
+		return err
 	}
 	a.tell("check.compare", c.Label)
 	a.tell("check.state", c.Label, a.checked(c.IdentityChecked))
@@ -199,4 +193,18 @@ func (a *app) showDigits(ctx context.Context, label string) error {
 	}
 	a.hint("check.next", c.Label)
 	return nil
+}
+
+func (a *app) printDigits(digits string, c client.Contact) error {
+	if a.flags.json {
+		return a.json(checkJSON{1, "check", c.Label, digits, c.IdentityChecked})
+	}
+	const row = 4 * 6 // four groups of five digits and a space
+	var rows []string
+	for len(digits) > 0 {
+		n := min(row, len(digits))
+		rows = append(rows, strings.TrimSpace(digits[:n]))
+		digits = digits[n:]
+	}
+	return a.print(strings.Join(rows, "\n"))
 }
