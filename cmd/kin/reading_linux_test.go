@@ -115,3 +115,18 @@ func TestAFollowersBacklogRollsNowhere(t *testing.T) {
 		t.Errorf("%d, %d new, %q", code, n, out)
 	}
 }
+
+// TestOnlyStdoutIsATerminal: what came does not stay in the scrollback, though stdin and
+// stderr lead elsewhere.
+func TestOnlyStdoutIsATerminal(t *testing.T) {
+	s := newTheatre(t)
+	s.backlog(1)
+	c := s.command(nil, "receive")
+	c.Args = append([]string{"sh", "-c", `exec "$0" "$@" </dev/null 2>/dev/null`}, c.Args...)
+	c.Path = "/bin/sh"
+	out, code := onPTY(t, c, turning("\n"))
+	before, behind, entered := bytes.Cut(out, []byte(enterScreen))
+	if code != 0 || !entered || len(before) > 0 || !bytes.Contains(behind, []byte("text 00")) || !bytes.Contains(behind, []byte(leaveScreen)) {
+		t.Errorf("%d, %q", code, out)
+	}
+}

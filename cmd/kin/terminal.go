@@ -20,7 +20,7 @@ type terminal struct {
 }
 
 // terminal is nil where nobody could answer. It is stdin and stderr if both are
-// terminals; if only one is, the terminal that the process belongs to.
+// terminals; if only one of the streams is, the terminal that the process belongs to.
 func (a *app) terminal() *terminal {
 	if a.ttySet {
 		return a.tty
@@ -30,7 +30,7 @@ func (a *app) terminal() *terminal {
 	switch {
 	case in && err:
 		a.tty = &terminal{a.stdin.(*os.File), a.in, a.err}
-	case in || err:
+	case in || err || isTerminal(a.out):
 		if r, w, err := openTerminal(); err == nil {
 			a.tty = &terminal{r, bufio.NewReader(r), w}
 		}
