@@ -173,6 +173,14 @@ func messageObject(m client.Message) messageJSON {
 		m.Text, []string{}, m.Urgent, m.Seq, m.Gap, m.State, m.Note}
 }
 
+// sentObject tells how far sending came. What became of the text on the relay is for status.
+func sentObject(s client.Sent) sentJSON {
+	if s.State == client.StateDelivered || s.State == client.StateRead {
+		s.State = client.StateOnRelay
+	}
+	return sentJSON{1, "sent", s.ID, s.Contact, s.State, utc(s.Until)}
+}
+
 func statusObject(s client.Status) statusJSON {
 	return statusJSON{1, "status", s.ID, s.Contact, s.State, utc(s.Made), utc(s.Changed), utc(s.Until), s.Urgent, s.Parts, s.OnRelay, s.Reason, s.Stopped}
 }

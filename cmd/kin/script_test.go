@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,9 @@ func TestScripts(t *testing.T) {
 			e.Values[key{}] = &relay{listen: "127.0.0.1:0"}
 			e.Defer(e.Values[key{}].(*relay).kill)
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "latin1"), []byte("caf\xe9\n"), 0o600); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(e.WorkDir, "long"), bytes.Repeat([]byte("가"), maxText/3+1), 0o600); err != nil {
 				return err
 			}
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "hostile"), []byte(hostile), 0o600); err != nil {

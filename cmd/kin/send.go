@@ -57,18 +57,18 @@ func (a *app) send(ctx context.Context, args []string, o client.SendOptions) err
 		return err
 	}
 	sent, err := p.Send(ctx, args[0], text, o)
-	if sent.Contact == "" {
+	switch {
+	case sent.Contact == "":
 		return err
+	case sent.State == client.StateExpiredUnread, sent.State == client.StateCancelled: // while it was tried
+		return a.fail("send."+string(sent.State), sent.Contact)
 	}
 	if a.flags.json {
-		if jerr := a.json(sentJSON{1, "sent", sent.ID, sent.Contact, sent.State, utc(sent.Until)}); jerr != nil {
+		if jerr := a.json(sentObject(sent)); jerr != nil {
 			return jerr
 		}
 	} else {
 		a.tell("send."+string(sent.State), sent.Contact)
-	}
-	if sent.State == client.StateExpiredUnread {
-		return err
 	}
 	return a.keptInOutbox(err)
 }
@@ -108,6 +108,9 @@ func (a *app) textToSend(ctx context.Context, args []string) (string, error) {
 	b, err := fromStdin(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.in, maxText+1)) })
 	if err != nil {
 		return "", err
+	}
+	if len(b) > maxText { // the end may be half a character
+		return "", client.ErrTooLong
 	}
 	return a.someText(strings.TrimSuffix(strings.TrimSuffix(string(decodeText(b)), "\n"), "\r"))
 }

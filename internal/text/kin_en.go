@@ -220,7 +220,7 @@ var kinEnglish = entries{
 	"send.on_relay_memory": "On the relay, in memory. %s has not collected it yet.",
 	"send.delivered":       "Delivered to %s.",
 	"send.read":            "Delivered to %s.",
-	"send.cancelled":       "Cancelled.",
+	"send.cancelled":       "The message to %s was cancelled meanwhile.",
 	"send.expired_unread":  "Expired before %s collected it.",
 
 	"cancel.cancelled":       "Cancelled, if %s has not read it before.",
@@ -233,6 +233,7 @@ var kinEnglish = entries{
 	"cancel.too-late":        "it could not be taken back",
 
 	"receive.nothing": "Nothing new.",
+	"receive.whom":    "the contact's name is empty; without one, kin receive reads from everybody",
 	"receive.unread":  "You left before all of it was shown. It stays new.",
 	"history.none":    "No messages.",
 	"status.none":     "You have sent nothing that is still kept.",
