@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"kin/client"
+	"kin/client/vault"
 	"kin/internal/safe"
 	"kin/internal/text"
 )
@@ -156,9 +158,9 @@ func (a *app) open(ctx context.Context) (*client.Profile, error) {
 		if key, err := a.sessionKey(dir); err == nil {
 			p, err := client.OpenKey(dir, key)
 			clear(key)
-			if err == nil {
+			if !errors.Is(err, vault.ErrPassphrase) { // that of another profile, which stood here before
 				a.opened = p
-				return p, nil
+				return p, err
 			}
 		}
 	}

@@ -19,7 +19,9 @@ func (a *app) receiveCommand() *cobra.Command {
 	var wait span.Flag
 	c := a.command("receive", "[CONTACT]", between(0, 1), func(ctx context.Context, args []string) error {
 		if len(args) == 1 {
-			o.Contact = args[0]
+			if o.Contact = args[0]; o.Contact == "" { // everybody, to Receive: a script's empty variable is not
+				return a.usage("receive.whom")
+			}
 		}
 		o.Wait = wait.D
 		return a.receive(ctx, o)
