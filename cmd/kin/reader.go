@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"kin/client"
 )
@@ -10,14 +12,23 @@ import (
 // errUnread says that the screen was left before all that is new had been on it.
 var errUnread = errors.New("not all of it was shown")
 
+// staysUp is how long nothing rolls away for what comes behind it, unless the person asks
+// for that.
+const staysUp = time.Minute
+
 // reader puts what is new on the screen, from within what Receive shows with: a text
 // counts as shown once its page is up, whatever comes then.
 type reader struct {
 	a      *app
 	s      *screen
 	follow bool
-	lines  []string // that were shown page by page
+	up     []batch // what was put there; of one who follows, lately
 	pages  []string
+}
+
+type batch struct {
+	lines []string
+	at    time.Time
 }
 
 // show returns nil when the last page is up, and nobody has to press a key there: other
@@ -30,23 +41,35 @@ func (r *reader) show(ctx context.Context, ms []client.Message) error {
 	if anyUrgent(ms) {
 		r.s.tty.write(bell)
 	}
-	lines := r.a.allLines(ms)
-	if r.follow {
-		if r.s.fits(lines) {
-			return r.s.add(lines)
-		}
-		r.lines = nil
+	now := r.a.now()
+	r.up = slices.DeleteFunc(r.up, func(b batch) bool { return r.follow && now.Sub(b.at) > staysUp })
+	var lines []string
+	for _, b := range r.up {
+		lines = append(lines, b.lines...)
 	}
-	at := r.s.fullPages(r.lines)
-	r.lines = append(r.lines, lines...)
-	pages := r.a.pages(r.s, r.lines)
+	came := batch{r.a.allLines(ms), now}
+	r.up = append(r.up, came)
+	at := r.s.lastPage(lines)
+	pages := r.a.pages(r.s, append(lines, came.lines...))
 	r.pages = nil // nobody is asked for more if this fails
+	err := r.put(ctx, pages, at, came.lines)
+	if err == nil {
+		r.pages = pages
+	}
+	return err
+}
+
+// put shows what came, which begins on or behind one of the pages: below what is there if
+// it fits, else page by page.
+func (r *reader) put(ctx context.Context, pages []string, at int, came []string) error {
+	if at == len(pages)-1 {
+		return r.s.add(came)
+	}
 	for {
 		if err := r.s.show(pages[at]); err != nil {
 			return err
 		}
 		if at == len(pages)-1 {
-			r.pages = pages
 			return nil
 		}
 		if at = r.a.askPage(ctx, r.s, pages, at); at == len(pages) {

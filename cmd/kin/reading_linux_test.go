@@ -93,13 +93,17 @@ func TestWhatIsNotReadToTheEndStaysNew(t *testing.T) {
 	}
 }
 
-// TestAFollowersBacklogRollsNowhere: what is longer than the screen comes page by page.
-func TestAFollowersBacklogRollsNowhere(t *testing.T) {
-	s := newTheatre(t)
-	s.backlog(30)
-	turn, ended := turning("\n"), false
-	out, code := onPTY(t, s.command(nil, "receive", "--follow"), func(sofar []byte) string {
-		if bytes.Contains(sofar, []byte("text 29")) && !ended {
+// follows runs receive --follow until the last of 30 texts came, turns pages, and judges
+// that each of the texts was on some screen. meanwhile runs once it follows.
+func (s *theatre) follows(first string, meanwhile func()) {
+	s.t.Helper()
+	turn, begun, ended := turning("\n"), false, false
+	out, code := onPTY(s.t, s.command(nil, "receive", "--follow"), func(sofar []byte) string {
+		if !begun && bytes.Contains(sofar, []byte(first)) {
+			begun = true
+			meanwhile()
+		}
+		if !ended && bytes.Contains(sofar, []byte("text 29")) {
 			ended = true
 			return "\x03"
 		}
@@ -108,12 +112,32 @@ func TestAFollowersBacklogRollsNowhere(t *testing.T) {
 	screens := strings.Split(string(out), "\x1b[2J")
 	for _, page := range screens {
 		if n := strings.Count(page, "\n"); n >= ttyLines {
-			t.Errorf("%d lines on one screen", n)
+			s.t.Errorf("%d lines on one screen", n)
 		}
 	}
 	if n := s.unread("Friend"); code != 0 || n != 0 || len(screens) < 4 {
-		t.Errorf("%d, %d new, %q", code, n, out)
+		s.t.Errorf("%d, %d new, %q", code, n, out)
 	}
+}
+
+// TestAFollowersBacklogRollsNowhere: what is longer than the screen comes page by page.
+func TestAFollowersBacklogRollsNowhere(t *testing.T) {
+	s := newTheatre(t)
+	s.backlog(30)
+	s.follows("text 00", func() {})
+}
+
+// TestABurstRollsNowhere: so does what comes faster than anybody reads.
+func TestABurstRollsNowhere(t *testing.T) {
+	s := newTheatre(t)
+	f := s.friend("Friend")
+	s.must("sync")
+	s.honest(f, "the first of all")
+	s.follows("the first of all", func() {
+		for i := range 30 {
+			s.honest(f, fmt.Sprintf("text %02d", i))
+		}
+	})
 }
 
 // TestOnlyStdoutIsATerminal: what came does not stay in the scrollback, though stdin and

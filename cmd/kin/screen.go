@@ -72,11 +72,8 @@ func (s *screen) pageLines() int {
 	return height - 2
 }
 
-// fullPages is how many pages lines fill.
-func (s *screen) fullPages(lines []string) int { return len(s.wrapped(lines)) / s.pageLines() }
-
-// fits tells whether lines can stand on the screen at once.
-func (s *screen) fits(lines []string) bool { return len(s.wrapped(lines)) <= s.pageLines() }
+// lastPage is the page that lines end on.
+func (s *screen) lastPage(lines []string) int { return max(0, len(s.wrapped(lines))-1) / s.pageLines() }
 
 // wrapped are lines as they fit the screen: left to the terminal, the rest of a long
 // line would begin at its edge, where heads do.
