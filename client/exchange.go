@@ -14,6 +14,7 @@ import (
 type visitOptions struct {
 	only   *protocol.Address // this relay alone
 	all    bool              // what is left for later, because a relay asked to wait, is an error
+	anew   id                // a contact: what was refused to them for good is tried, however lately that was
 	follow bool
 	came   func() error // something may have come; at the end of a visit, and while following
 }
@@ -182,6 +183,7 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	}
 	defer c.close()
 	v := newVisit(p, c, r.address, report)
+	v.anew = o.anew
 	if err := v.outgo(ctx); err != nil {
 		return err
 	}
@@ -273,7 +275,7 @@ func (v *visit) deleteQueues(ctx context.Context) error {
 // try exchanges again and again, with pauses that grow, until done says so, wait
 // is over, or an error comes that trying does not mend. enough tells whether what is
 // under way then may be left.
-func (p *Profile) try(ctx context.Context, wait time.Duration, all bool, done func(Report, error) (bool, error), enough func() bool) (Report, error) {
+func (p *Profile) try(ctx context.Context, wait time.Duration, o visitOptions, done func(Report, error) (bool, error), enough func() bool) (Report, error) {
 	end := time.Now().Add(wait)
 	if wait > 0 {
 		var cancel context.CancelFunc
@@ -282,7 +284,8 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, all bool, done fu
 	}
 	var total Report
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
-		report, err := p.exchange(ctx, &visitOptions{all: all})
+		report, err := p.exchange(ctx, &o)
+		o.anew = id{}
 		total.merge(&report)
 		total.Queued = report.Queued
 		ok, derr := done(report, err)
@@ -310,7 +313,7 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, all bool, done fu
 // are not out yet, without those that can't go out any more; of those its events tell,
 // once. ErrStopped is as for Receive.
 func (p *Profile) Sync(ctx context.Context, wait time.Duration) (Report, error) {
-	r, err := p.try(ctx, wait, true, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
+	r, err := p.try(ctx, wait, visitOptions{all: true}, func(r Report, err error) (bool, error) { return err == nil && r.Queued == 0, nil }, func() bool { return false })
 	if err == nil {
 		err = p.stopped(id{}, &r)
 	}

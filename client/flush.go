@@ -11,12 +11,16 @@ import (
 	"kin/protocol"
 )
 
+// refusedFor is when what a relay refused for good is tried again: it may have been mended.
+const refusedFor = time.Hour
+
 // visit is one connection to one relay, and what is done on it.
 type visit struct {
 	p       *Profile
 	conn    *conn
 	relay   protocol.Address
 	report  *Report
+	anew    id                   // a contact: the next flush tries what was refused to them for good, however lately
 	refused map[id]error         // by contact: why the first flight came to nothing
 	waits   map[protocol.ID]wait // by receiver: queues that the relay can't read out or delete now
 
@@ -62,7 +66,7 @@ func (v *visit) due() ([]*outgoing, error) {
 			if out, err := w.goesOut(c, o); !out || err != nil {
 				return err
 			}
-			if p, waits := o.waits(w.now, v.putAt[o.ID]); waits {
+			if p, waits := o.waits(v.early(o, w.now) || v.putAt[o.ID], w.now); waits {
 				if first, ok := held[p]; !ok || o.Seq < first {
 					held[p] = o.Seq
 				}
@@ -117,12 +121,17 @@ type place struct {
 	urgent  bool
 }
 
-// waits tells whether a text waits because the relay asked for it, or does not know its
-// queue, and among which; what was put in this flush waits for the next, however long it
-// takes.
-func (o *op) waits(now time.Time, put bool) (place, bool) {
-	holds := o.Code.Temporary() || o.Code == protocol.CodeUnknownQueue
-	return place{o.Session, o.Urgent}, (o.early(now) || put) && now.Before(o.Deadline) && holds && !o.Cancel && !o.Control
+// waits tells whether a text waits because the relay has refused it, and among which; what
+// was put in this flush waits for the next, however long it takes.
+func (o *op) waits(early bool, now time.Time) (place, bool) {
+	return place{o.Session, o.Urgent}, early && now.Before(o.Deadline) && o.Code != protocol.CodeOK && !o.Cancel && !o.Control
+}
+
+// forGood tells whether a relay's last word on an op was a refusal that no wait mends.
+func (o *op) forGood() bool { return o.Code != protocol.CodeOK && !o.Code.Temporary() }
+
+func (v *visit) early(o *op, now time.Time) bool {
+	return o.early(now) && !(v.anew == o.Contact && o.forGood())
 }
 
 // early tells whether it is not yet time to try again. A clock that was ahead makes
@@ -149,7 +158,7 @@ func (o *op) group() int {
 // memory alone.
 func (v *visit) wants(o *op, now time.Time) bool {
 	switch {
-	case o.early(now), v.putAt[o.ID]:
+	case v.early(o, now), v.putAt[o.ID]:
 		return false
 	case o.Cancel:
 		return true
@@ -165,6 +174,7 @@ func (v *visit) wants(o *op, now time.Time) bool {
 // committed together.
 func (v *visit) flush(ctx context.Context) error {
 	v.putAt = map[protocol.MessageID]bool{}
+	defer func() { v.anew = id{} }()
 	for {
 		ops, err := v.due()
 		if err != nil || len(ops) == 0 {
@@ -282,8 +292,8 @@ func (v *visit) settle(w *work, g *outgoing, answer error) error {
 	})
 }
 
-// refuse commits a relay's refusal: what may succeed later is tried later, and a
-// flight that is refused for good ends its join.
+// refuse commits a relay's refusal: what may succeed later is tried later, a flight that
+// is refused for good ends its join, and receipts alone are dropped where nobody reads them.
 func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protocol.Refusal) error {
 	if !refusal.Code.Temporary() {
 		switch {
@@ -293,10 +303,18 @@ func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protoco
 			return w.refuseJoin(c)
 		case g.Cancel:
 			return w.tx.Delete(tableOutbox, o.ID[:]) // the relay has nothing of it
+		case g.first && o.Control && refusal.Code == protocol.CodeUnknownQueue:
+			return w.tx.Delete(tableOutbox, o.ID[:])
 		}
+	}
+	wait := max(refusal.Wait, time.Second)
+	if !refusal.Code.Temporary() {
+		wait = refusedFor
 	}
 	if s := c.findSession(o.Session); s != nil && !g.first && refusal.Code == protocol.CodeUnknownQueue {
 		s.Out.Registered = false // the relay may have forgotten the sender's key; the claim gives it again
+		delete(v.putAt, o.ID)
+		wait = 0
 	}
 	if o.Cancel && !g.Cancel { // meanwhile: that does not wait
 		return nil
@@ -306,8 +324,10 @@ func (v *visit) refuse(w *work, c *contact, o *op, g *outgoing, refusal *protoco
 		o.Until = time.Time{}
 	}
 	o.Code, o.Reason = refusal.Code, refusal.Error()
-	o.Retry = w.now.Add(max(refusal.Wait, time.Second))
-	w.report.Wait = max(w.report.Wait, refusal.Wait)
+	o.Retry = w.now.Add(wait)
+	if refusal.Code.Temporary() {
+		w.report.Wait = max(w.report.Wait, refusal.Wait)
+	}
 	if err := w.put(tableOutbox, o.ID[:], o); err != nil {
 		return err
 	}

@@ -453,7 +453,14 @@ func (sc *scene) settle(i int, l *letter, answer error) error {
 	case refused && l.cancelled && !temporary(refusal.Code):
 		l.done = true
 	case refused:
-		l.retry = sc.now.Add(max(refusal.Wait, time.Second))
+		switch {
+		case temporary(refusal.Code):
+			l.retry = sc.now.Add(max(refusal.Wait, time.Second))
+		case refusal.Code == 3: // as FIRST, at once
+			l.retry = sc.now
+		default:
+			l.retry = sc.now.Add(time.Hour)
+		}
 		if !sc.now.Before(l.until) {
 			l.until, l.onRelay = time.Time{}, false
 		}

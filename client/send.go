@@ -26,7 +26,8 @@ const (
 // Send seals a text for the contact with exactly this label and stores it, in one
 // commit; from then on it is never lost. Then it tries for o.Wait to put it on the
 // relay. ErrOffline, and a refusal that is temporary, say that it waits in the
-// profile: the next command takes it along.
+// profile: the next command takes it along. So does a refusal for good, of it or of what goes
+// before it; of that a relay is asked again an hour later, or by the next Send.
 func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (Sent, error) {
 	if !utf8.ValidString(text) {
 		return Sent{}, ErrNotUTF8
@@ -40,12 +41,12 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 	if o.TTL < minLife || o.Until < minLife || o.Until > DefaultUntil {
 		return Sent{}, fmt.Errorf("a message lives %v to %v", minLife, DefaultUntil)
 	}
-	sent, err := p.compose(label, text, o)
+	sent, who, err := p.compose(label, text, o)
 	if errors.Is(err, ErrNotJoined) && !o.QueueOnly {
 		// They may have joined since this profile last looked.
 		report, xerr := p.exchange(ctx, &visitOptions{})
 		p.overhear(report)
-		if sent, err = p.compose(label, text, o); errors.Is(err, ErrNotJoined) {
+		if sent, who, err = p.compose(label, text, o); errors.Is(err, ErrNotJoined) {
 			err = errors.Join(err, xerr)
 		}
 	}
@@ -53,11 +54,12 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 		return sent, err
 	}
 	var st Status
-	report, err := p.try(ctx, o.Wait, false, func(Report, error) (bool, error) {
-		if st, err = p.statusOf(sent.ID); err != nil {
-			return false, err
+	report, err := p.try(ctx, o.Wait, visitOptions{anew: who}, func(Report, error) (bool, error) {
+		if st, err = p.statusOf(sent.ID); err != nil || st.State != StateQueued {
+			return true, err
 		}
-		return st.State != StateQueued, nil
+		err := p.refusedForGood(sent.ID)
+		return err != nil, err
 	}, func() bool {
 		st, err := p.statusOf(sent.ID)
 		return err == nil && st.State != StateQueued
@@ -73,18 +75,36 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 	return sent, err
 }
 
+// refusedForGood is the relay's refusal of a text, or of what goes before it, if it made
+// one that no wait mends.
+func (p *Profile) refusedForGood(u uuid.UUID) error {
+	return p.view(func(w *work) error {
+		_, r, err := w.outgoing(u)
+		if err != nil {
+			return err
+		}
+		return eachRecord(w, tableOutbox, func(_ []byte, o *op) error {
+			at, waits := o.waits(o.early(w.now), w.now)
+			if waits && o.forGood() && at == (place{r.Session, r.Urgent}) && o.Seq <= r.Seq {
+				return &protocol.Refusal{Code: o.Code}
+			}
+			return nil
+		})
+	})
+}
+
 // compose stores a text, sealed, in the outbox.
-func (p *Profile) compose(label, text string, o SendOptions) (Sent, error) {
+func (p *Profile) compose(label, text string, o SendOptions) (out Sent, who id, err error) {
 	parts := split(text)
 	if len(parts) > maxFragments {
-		return Sent{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(text), maxFragments*fragmentSize)
+		return Sent{}, id{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(text), maxFragments*fragmentSize)
 	}
-	var out Sent
-	err := p.change(label, func(w *work, c *contact) (err error) {
+	err = p.change(label, func(w *work, c *contact) (err error) {
 		out, err = w.compose(c, parts, o)
+		who = c.ID
 		return err
 	})
-	return out, err
+	return out, who, err
 }
 
 func (w *work) compose(c *contact, parts [][]byte, o SendOptions) (Sent, error) {

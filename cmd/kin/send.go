@@ -67,6 +67,8 @@ func (a *app) send(ctx context.Context, args []string, o client.SendOptions) err
 		if jerr := a.json(sentObject(sent)); jerr != nil {
 			return jerr
 		}
+	} else if sent.State == client.StateQueued && exitCode(err) == 7 {
+		a.tell("send.refused", sent.Contact)
 	} else {
 		a.tell("send."+string(sent.State), sent.Contact)
 	}

@@ -215,6 +215,7 @@ var kinEnglish = entries{
 	"send.ask":             "Message to %s (a blank line ends it):",
 	"send.nothing":         "there is no text to send",
 	"send.shell-history":   "The text stands in your shell's history now. Without TEXT, kin asks for it.",
+	"send.refused":         "Not out: the relay takes nothing for %s. It is kept on this device, and tried again.",
 	"send.queued":          "Not out yet. It is kept on this device and goes out to %s with the next command.",
 	"send.on_relay":        "On the relay. %s has not collected it yet.",
 	"send.on_relay_memory": "On the relay, in memory. %s has not collected it yet.",
