@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,7 +74,7 @@ func (p *Profile) sendReceipts(relay protocol.Address) error {
 			if err != nil || w.full() || s.Out.Relay.Fingerprint != relay.Fingerprint || !s.isDue(w.now) {
 				continue
 			}
-			if _, err := w.sealReceipts(c, s); err != nil {
+			if _, err := w.sealReceipts(c, s); err != nil && !errors.Is(err, ErrUnanswered) { // those wait for an answer
 				return err
 			}
 		}

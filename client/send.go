@@ -174,6 +174,9 @@ func (w *work) seal(s *session, b *body) (envelope []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.ChainFull() {
+		return nil, ErrUnanswered
+	}
 	b.seq, b.prev = r.Sent()+1, s.Prev
 	s.fill(b)
 	next, envelope, sealed, err := r.Seal(s.Out.Envelope[:], b.marshal())

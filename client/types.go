@@ -170,6 +170,7 @@ var (
 	ErrNotJoined   = errors.New("the contact has not joined yet")
 	ErrLabel       = errors.New("this label can't be used")
 	ErrLabelTaken  = errors.New("a contact has this label or one that looks like it")
+	ErrUnanswered  = errors.New("the contact has answered none of 60,000 envelopes")
 	ErrTooLong     = errors.New("the text is too long")
 	ErrNotUTF8     = errors.New("the text is not UTF-8")
 	ErrNoMessage   = errors.New("no such message")

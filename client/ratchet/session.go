@@ -55,6 +55,9 @@ type Opened struct {
 // Sent is the seq of the last envelope that this side sealed.
 func (s *Session) Sent() uint64 { return s.sent }
 
+// ChainFull tells whether Seal would fail with [ErrChainFull].
+func (s *Session) ChainFull() bool { return s.send.n >= maxChain }
+
 // Received is the highest seq that was opened; 0 means none. An [ErrNoKey] with
 // a higher seq says that the peer has gone on with a newer state of this side.
 func (s *Session) Received() uint64 { return s.recv.base + uint64(s.recv.n) - 1 }
@@ -72,7 +75,7 @@ func (s *Session) Seal(qe, plaintext []byte) (next *Session, envelope []byte, se
 	if len(plaintext) > MaxPlaintext {
 		return nil, nil, Sealed{}, fmt.Errorf("ratchet: a plaintext of %d bytes, at most %d fit", len(plaintext), MaxPlaintext)
 	}
-	if s.send.n >= maxChain {
+	if s.ChainFull() {
 		return nil, nil, Sealed{}, ErrChainFull
 	}
 	next = new(*s)

@@ -99,6 +99,7 @@ var sentences = []struct {
 	{client.ErrNotJoined, "err.not-joined"},
 	{client.ErrLabel, "err.label"},
 	{client.ErrLabelTaken, "err.label-taken"},
+	{client.ErrUnanswered, "err.unanswered"},
 	{client.ErrTooLong, "err.too-long"},
 	{client.ErrNotUTF8, "err.not-utf8"},
 	{client.ErrNoMessage, "err.no-message"},

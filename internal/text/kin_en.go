@@ -316,6 +316,8 @@ var kinEnglish = entries{
 	"err.label.hint":           "1 to 64 visible characters, not beginning with -, @, { or kin:, and no dot between spaces",
 	"err.label-taken":          "a contact has this label, or one that looks like it",
 	"err.label-taken.hint":     "Choose another: two that look alike are easily mixed up.",
+	"err.unanswered":           "too much was sent to this contact without an answer",
+	"err.unanswered.hint":      "What they write lets you go on: kin receive. If nothing comes, make a new invite for them: kin invite --for LABEL",
 	"err.too-long":             "the text is too long for one message",
 	"err.too-long.hint":        "Send it in parts of at most 80,000 characters.",
 	"err.not-utf8":             "the text is not UTF-8",
