@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kin/client"
 	"kin/internal/span"
 )
 
@@ -123,15 +124,32 @@ func (a *app) lockCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		key, kerr := a.sessionKey(dir)
+		defer clear(key)
 		ended := a.endSession(dir)
 		if a.flags.json {
-			return a.json(lockJSON{1, "locked", ended})
-		}
-		if ended {
+			if err := a.json(lockJSON{1, "locked", ended}); err != nil {
+				return err
+			}
+		} else if ended {
 			a.tell("lock.done")
 		} else {
 			a.tell("lock.nothing")
 		}
-		return nil
+		if kerr != nil {
+			return nil
+		}
+		return forgetReplaced(dir, key)
 	})
+}
+
+// forgetReplaced makes what was replaced or deleted in a profile unreadable, with the
+// passphrase too. It is done behind the session's end, which must wait for nothing.
+func forgetReplaced(dir string, key []byte) error {
+	p, err := client.OpenKey(dir, key)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.Lock()
 }
