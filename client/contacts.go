@@ -67,14 +67,14 @@ func (p *Profile) change(label string, f func(*work, *contact) error) error {
 // Contacts returns every contact, by label.
 func (p *Profile) Contacts() ([]Contact, error) {
 	var out []Contact
-	err := p.view(func(w *work) error {
+	err := p.look(func(w *work) error {
 		contacts, err := w.all()
 		if err != nil {
 			return err
 		}
 		unread := map[id]int{}
 		err = eachRecord(w, tableMessage, func(key []byte, r *row) error {
-			if r.isNew() {
+			if r.isNew() && !w.isOver(r) {
 				unread[id(key)]++
 			}
 			return nil

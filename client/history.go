@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"kin/client/vault"
 )
 
 // message is a row as callers see it.
@@ -32,7 +34,7 @@ func (w *work) rows(who id, keep func(*row) bool) (rows []*row, contacts []*cont
 	}
 	var found []line
 	err = eachRecord(w, tableMessage, func(key []byte, r *row) error {
-		if who != (id{}) && id(key) != who || !keep(r) {
+		if who != (id{}) && id(key) != who || !keep(r) || w.isOver(r) {
 			return nil
 		}
 		c, err := w.contact(id(key))
@@ -65,11 +67,21 @@ func (r *row) when() time.Time {
 	return r.Made
 }
 
+// isOver tells whether a row's days are over.
+func (w *work) isOver(r *row) bool { return r.complete() && w.tx.Over(vault.Day(r.when()), w.now) }
+
+// look is a view of what is kept: what is past its days goes first. What a failing disk
+// does not let go is not shown (isOver).
+func (p *Profile) look(f func(*work) error) error {
+	p.v.Disappear(time.Now())
+	return p.view(f)
+}
+
 // History returns all messages from and to a contact that are still kept, the
 // oldest first. The beginning of a label will do.
 func (p *Profile) History(label string) ([]Message, error) {
 	var out []Message
-	err := p.view(func(w *work) error {
+	err := p.look(func(w *work) error {
 		c, err := w.guess(label)
 		if err != nil {
 			return err
@@ -86,7 +98,7 @@ func (p *Profile) History(label string) ([]Message, error) {
 // Status returns every outgoing message that is still kept, the oldest first.
 func (p *Profile) Status() ([]Status, error) {
 	var out []Status
-	err := p.view(func(w *work) error {
+	err := p.look(func(w *work) error {
 		rows, contacts, err := w.rows(id{}, func(r *row) bool { return !r.In })
 		for i, r := range rows {
 			out = append(out, r.status(w, contacts[i]))
@@ -127,7 +139,7 @@ func (r *row) status(w *work, c *contact) Status {
 
 // countNew counts the new messages of a contact, or of all.
 func (p *Profile) countNew(who id) (n int, urgent bool, err error) {
-	err = p.view(func(w *work) error {
+	err = p.look(func(w *work) error {
 		rows, _, err := w.rows(who, (*row).isNew)
 		for _, r := range rows {
 			urgent = urgent || r.Urgent

@@ -117,7 +117,7 @@ func (v *Vault) Disappear(now time.Time) (n int, err error) {
 			var days []uint32
 			var dead []int
 			for i, e := range tx.root.slots {
-				if e.use == useDay && uint64(e.day)+uint64(tx.root.keepDays) < uint64(Day(now)) {
+				if e.use == useDay && tx.Over(e.day, now) {
 					days, dead = append(days, e.day), append(dead, i)
 				}
 			}
@@ -144,6 +144,11 @@ func (v *Vault) Disappear(now time.Time) (n int, err error) {
 		return v.rotate(s, now)
 	})
 	return n, err
+}
+
+// Over tells whether a retention day is past keep: its records disappear, or have.
+func (tx *Tx) Over(day uint32, now time.Time) bool {
+	return uint64(day)+uint64(tx.root.keepDays) < uint64(Day(now))
 }
 
 // dropDay deletes the records of a day and frees its slot.
