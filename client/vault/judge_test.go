@@ -263,8 +263,6 @@ func (j *judge) read(dir string) {
 
 func (j *judge) slot(i int) []byte { return j.raw[(i+1)*4096:][:4096] }
 
-func zero(b []byte) bool { return bytes.Count(b, []byte{0}) == len(b) }
-
 // readable tells whether a value can be opened, wherever its name stands.
 func (j *judge) readable(v *version, keys map[ref][]byte, raw []byte) bool {
 	name := j.ring.name(v.table, []byte(v.id))

@@ -105,13 +105,17 @@ func (v *Vault) at(s step) {
 // Create makes a profile in dir, which need not exist, and opens it. Messages
 // are kept for keep, in whole days rounded up, MinKeep to MaxKeep. What first does, if it
 // isn't nil, is in the profile from its beginning: a crash leaves no profile without it.
-// Create makes nothing if it fails; where there is a profile it returns ErrExists.
+// Create makes nothing if it fails; where there is a profile it returns ErrExists, where
+// there are somebody else's files of the same names, ErrForeign.
 func Create(dir string, passphrase []byte, p Params, keep time.Duration, first func(*Tx) error) (v *Vault, err error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
 	if keep < MinKeep || keep > MaxKeep {
 		return nil, fmt.Errorf("keep %v is not in %v to %v", keep, MinKeep, MaxKeep)
+	}
+	if err := foreign(dir); err != nil {
+		return nil, err
 	}
 	undo, err := makeFolder(dir)
 	if err != nil {

@@ -14,14 +14,19 @@ import (
 // marks the slot file as wiped, destroys every slot, and then removes the files
 // and, if nothing else is in it, the folder. Another process that is in the
 // middle of a commit gets ErrWiped. It goes on past an error and may be repeated;
-// where there is nothing it returns ErrNotFound.
+// where there is nothing it returns ErrNotFound, and ErrForeign as Create does.
 func Wipe(dir string) error {
-	err := slots.Wipe(disk.OS{}, filepath.Join(dir, slotsName))
+	if err := foreign(dir); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, slotsName)
+	os.Chmod(path, 0o600) // whoever made it read-only; what that can't mend the next line tells
+	err := slots.Wipe(disk.OS{}, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
 		if !Exists(dir) {
-			err = ErrNotFound
+			return ErrNotFound
 		}
+		err = nil
 	}
 	err = errors.Join(err, removeFiles(dir))
 	os.Remove(dir) // stays if it holds anything else

@@ -29,6 +29,7 @@ type app struct {
 	now    func() time.Time
 	say    *text.Printer
 	flags  globals
+	given  func(flag string) bool // whether a flag of every command was
 
 	tty    *terminal // of terminal; nil where there is none
 	ttySet bool
@@ -108,6 +109,9 @@ func (a *app) print(line string) error {
 // profile is the folder of the profile: --profile, KIN_PROFILE, or the platform's.
 func (a *app) profile() (string, error) {
 	dir := a.flags.profile
+	if dir == "" && a.given("profile") { // a variable that is not set, in a script
+		return "", a.usage("usage.flag-value", "profile")
+	}
 	if dir == "" {
 		dir = a.getenv("KIN_PROFILE")
 	}

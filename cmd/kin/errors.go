@@ -108,6 +108,7 @@ var sentences = []struct {
 	{vault.ErrPassphrase, "err.passphrase"},
 	{vault.ErrNotFound, "err.no-profile"},
 	{vault.ErrExists, "err.profile-exists"},
+	{vault.ErrForeign, "err.foreign"},
 	{vault.ErrNewer, "err.newer"},
 	{vault.ErrDamaged, "err.damaged"},
 	{vault.ErrWiped, "err.wiped"},

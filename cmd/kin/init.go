@@ -194,8 +194,11 @@ func (a *app) wipe(ctx context.Context, yes bool) error {
 	}
 	a.endSession(dir)
 	if err := client.Wipe(dir); err != nil {
-		if errors.Is(err, vault.ErrNotFound) {
+		switch {
+		case errors.Is(err, vault.ErrNotFound):
 			return a.noProfile(dir)
+		case errors.Is(err, vault.ErrForeign):
+			return err
 		}
 		return a.fail("wipe.failed", err)
 	}

@@ -23,6 +23,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return a.flagError(err) })
 
 	f := root.PersistentFlags()
+	a.given = f.Changed
 	f.StringVar(&a.flags.profile, "profile", "", a.t("flag.profile"))
 	f.StringVar(&a.flags.passphraseFile, "passphrase-file", "", a.t("flag.passphrase-file"))
 	f.BoolVar(&a.flags.passphraseStdin, "passphrase-stdin", false, a.t("flag.passphrase-stdin"))

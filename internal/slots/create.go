@@ -1,6 +1,7 @@
 package slots
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -121,6 +122,12 @@ func Open(fsys disk.FS, path string) (*File, error) {
 		return nil, fmt.Errorf("open slot file: %w", err)
 	}
 	return &File{n: n, f: f}, nil
+}
+
+// Known tells by a file's first block whether it is a slot file, however damaged, or was one
+// before it was wiped.
+func Known(block []byte) bool {
+	return bytes.HasPrefix(block, []byte(magic)) || len(block) > markOffset && bytes.HasPrefix(block[markOffset:], []byte(mark))
 }
 
 func readHeader(f disk.File) (int, error) {

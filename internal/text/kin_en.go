@@ -334,6 +334,8 @@ var kinEnglish = entries{
 	"err.no-profile-at.hint":   "Take an invite with kin join, or make a caseworker's profile with kin init.",
 	"err.profile-exists":       "there is a profile already",
 	"err.profile-exists-at":    "there is a profile already in %s",
+	"err.foreign":              "this folder holds files that are not Kin's",
+	"err.foreign.hint":         "Nothing was changed. Take another folder: --profile",
 	"err.newer":                "this profile was made by a newer Kin",
 	"err.newer.hint":           "Nothing was changed. Get the newer Kin.",
 	"err.damaged":              "the profile is damaged: a file was cut or altered",
