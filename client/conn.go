@@ -82,8 +82,15 @@ func dial(ctx context.Context, d Dialer, a protocol.Address, queues int) (*conn,
 func dialHost(ctx context.Context, d Dialer, h protocol.Host, pin protocol.Fingerprint, queues int) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	stop := func() bool { return true }
 	wd := websocket.Dialer{
-		NetDialContext:  d,
+		NetDialContext: func(_ context.Context, network, address string) (net.Conn, error) {
+			c, err := d(ctx, network, address)
+			if err == nil { // the dialer, and the handshake behind it, look at deadlines alone
+				stop = context.AfterFunc(ctx, func() { c.Close() })
+			}
+			return c, err
+		},
 		Subprotocols:    []string{protocol.Subprotocol},
 		ReadBufferSize:  4096,
 		WriteBufferSize: 4096,
@@ -103,6 +110,9 @@ func dialHost(ctx context.Context, d Dialer, h protocol.Host, pin protocol.Finge
 	if err := c.handshake(ctx, pin); err != nil {
 		ws.Close()
 		return nil, err
+	}
+	if !stop() {
+		return nil, ctx.Err()
 	}
 	go c.read()
 	return c, nil
