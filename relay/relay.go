@@ -284,7 +284,8 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 }
 
 // Shutdown ends every session and closes the data: what was acknowledged is on the
-// disk. It waits for its sessions no longer than ctx.
+// disk. It waits for its sessions no longer than ctx, and then hangs up; what does not end
+// at that is left as a kill would leave it, which is an error.
 func (r *Relay) Shutdown(ctx context.Context) error {
 	r.mu.Lock()
 	if r.closed {
@@ -298,23 +299,42 @@ func (r *Relay) Shutdown(ctx context.Context) error {
 		sessions = append(sessions, s)
 	}
 	r.mu.Unlock()
-	err := r.spool.Flush() // what was put is answered
-	for _, s := range sessions {
-		s.goAway()
-	}
-	ended := make(chan struct{})
+	flushed, told, ended := make(chan error, 1), make(chan struct{}), make(chan struct{})
+	go func() {
+		flushed <- r.spool.Flush() // what was put is answered
+		var each sync.WaitGroup    // one that reads slowly holds up no other
+		for _, s := range sessions {
+			each.Go(s.goAway)
+		}
+		each.Wait()
+		close(told)
+	}()
 	go func() { r.work.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(goodbye):
-	case <-ctx.Done():
-		err = errors.Join(err, ctx.Err())
-	}
+	within(ctx, told)
+	bye, cancel := context.WithTimeout(ctx, goodbye)
+	within(bye, ended)
+	cancel()
 	for _, s := range sessions {
 		s.hangUp()
 	}
-	<-ended
-	return errors.Join(err, r.lot.close(), r.closeData())
+	if !within(ctx, ended) {
+		last, cancel := context.WithTimeout(context.Background(), goodbye)
+		defer cancel()
+		if !within(last, ended) {
+			return fmt.Errorf("the relay's work did not end: %w", ctx.Err())
+		}
+	}
+	return errors.Join(<-flushed, r.lot.close(), r.closeData())
+}
+
+// within tells whether a channel was closed before ctx ended.
+func within(ctx context.Context, closed <-chan struct{}) bool {
+	select {
+	case <-closed:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // minute is what a minute's connections share: RA, which proves commands, and ekR.

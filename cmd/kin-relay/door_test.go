@@ -142,6 +142,12 @@ func TestWhatIsNoWebsocketEnds(t *testing.T) {
 // start starts kin-relay, and returns where it is.
 func start(t *testing.T, flags ...string) protocol.Address {
 	t.Helper()
+	a, _ := startProcess(t, flags...)
+	return a
+}
+
+func startProcess(t *testing.T, flags ...string) (protocol.Address, *exec.Cmd) {
+	t.Helper()
 	c := exec.Command("kin-relay", append([]string{"--data", t.TempDir(), "serve", "--listen", "127.0.0.1:0"}, flags...)...)
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -159,5 +165,5 @@ func start(t *testing.T, flags ...string) protocol.Address {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a
+	return a, c
 }
