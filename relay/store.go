@@ -76,6 +76,8 @@ type store struct {
 	static *ecdh.PrivateKey
 	pace   rate.Limit
 
+	overwritten int // the transaction before which all free pages are; the sweeper's
+
 	mu        sync.Mutex
 	receivers map[hash]*queue
 	senders   map[hash]*queue

@@ -32,5 +32,5 @@ func (r *Relay) sweepOnce(now time.Time) error {
 	if errors.Is(err, spool.ErrClock) {
 		return err // nothing is expired by a clock that can't be right
 	}
-	return errors.Join(err, r.store.sweep(now))
+	return errors.Join(err, r.store.sweep(now), r.store.overwriteFree())
 }

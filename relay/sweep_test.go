@@ -42,6 +42,8 @@ func TestIdleSweepLeavesTheDiskAlone(t *testing.T) {
 			}
 			return b
 		}
+		time.Sleep(2 * time.Minute) // what the grant took the place of is overwritten once
+		synctest.Wait()
 		before := read()
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
