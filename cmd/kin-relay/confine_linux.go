@@ -1,8 +1,9 @@
 package main
 
 import (
-	"bufio"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -15,14 +16,15 @@ func confine(dir string, others ...string) {
 	landlock.V5.BestEffort().RestrictPaths(landlock.RWDirs(dir), landlock.RODirs(others...)) // an old kernel has none
 }
 
-// Magic numbers of file systems that copy on write (statfs(2)).
-var copiesOnWrite = map[int64]string{0x9123683e: "btrfs", 0x2fc12fc1: "zfs", 0xca451a4e: "bcachefs", 0x794c7630: "overlayfs"}
+// Magic numbers of file systems that do not overwrite in place (statfs(2)).
+var writesElsewhere = map[uint32]string{0x9123683e: "btrfs", 0x2fc12fc1: "zfs", 0xca451a4e: "bcachefs", 0x794c7630: "overlayfs",
+	0xf2f52010: "f2fs", 0x3434: "nilfs2", 0x24051905: "ubifs", 0x72b6: "jffs2"}
 
 // inspect looks at the file system and swap.
 func inspect(dir string, say func(string, ...any)) {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) == nil {
-		if name := copiesOnWrite[int64(st.Type)]; name != "" {
+		if name := writesElsewhere[uint32(st.Type)]; name != "" {
 			say("relay.check.cow", name)
 		}
 		if st.Blocks > 0 {
@@ -39,23 +41,17 @@ func inspect(dir string, say func(string, ...any)) {
 	}
 }
 
-// journalsData tells whether the mount that dir lies on has data=journal.
+// journalsData tells whether the file system that dir lies on has data=journal, be it as a
+// default of its own, of which /proc/mounts says nothing.
 func journalsData(dir string) bool {
-	f, err := os.Open("/proc/mounts")
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil {
+		return false
+	}
+	device, err := os.Readlink(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev))))
 	if err != nil {
 		return false
 	}
-	defer f.Close()
-	longest, found := "", false
-	for s := bufio.NewScanner(f); s.Scan(); {
-		field := strings.Fields(s.Text())
-		if len(field) < 4 || len(field[1]) < len(longest) {
-			continue
-		}
-		at := strings.TrimSuffix(field[1], "/") + "/"
-		if strings.HasPrefix(dir+"/", at) {
-			longest, found = field[1], strings.Contains(field[3], "data=journal")
-		}
-	}
-	return found
+	options, _ := os.ReadFile(filepath.Join("/proc/fs/ext4", filepath.Base(device), "options"))
+	return strings.Contains(string(options), "data=journal")
 }

@@ -74,7 +74,7 @@ var relayEnglish = entries{
 	"relay.check.clock":            "the clock is before 2024: nothing expires until it is right",
 	"relay.check.disk":             "the disk is %d%% full: at 80%% no new queues, at 90%% urgent messages only, at 95%% none",
 	"relay.check.swap":             "swap is on: what is in memory may be written to disk; turn it off or encrypt it",
-	"relay.check.cow":              "the file system is %s: it copies on write, so erased keys may stay on the disk; use ext4 or xfs",
+	"relay.check.cow":              "the file system is %s: it does not overwrite in place, so erased keys may stay on the disk; use ext4 or xfs",
 	"relay.check.journal":          "the file system journals data: erased keys may stay in the journal; mount with data=ordered",
 	"relay.check.certificate-over": "the certificate was good until %s: renew it, and the relay takes the new one by itself",
 	"relay.check.certificate-ends": "the certificate is good until %s only: see why it is not renewed",
