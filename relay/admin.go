@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kin/protocol"
+	"kin/relay/spool"
 )
 
 // Grant is a grant as an operator sees it. The grant itself is shown once, when it
@@ -45,13 +46,19 @@ func (r *Relay) NewGrant(queues int, life time.Duration) (string, error) {
 	return protocol.GrantText(id), nil
 }
 
-// FirstGrant is NewGrant on a relay that has never made one; "" on another.
+// FirstGrant is NewGrant on a relay that has never made one; "" on another, and where no
+// grant can be made before the clock is right.
 func (r *Relay) FirstGrant(queues int, life time.Duration) (string, error) {
 	grants, err := r.store.grants()
 	if err != nil || len(grants) > 0 {
 		return "", err
 	}
-	return r.NewGrant(queues, life)
+	text, err := r.NewGrant(queues, life)
+	if errors.Is(err, spool.ErrClock) {
+		r.cfg.Log.Error("no first grant was made", "error", err)
+		return "", nil
+	}
+	return text, err
 }
 
 // Grants lists the grants.

@@ -40,14 +40,22 @@ func (p pipes) dial() (*websocket.Conn, error) {
 
 // inBubble runs f with a relay whose time is the bubble's.
 func inBubble(t *testing.T, f func(s *stand, p *peer)) {
+	inBubbleAfter(t, 26*365*24*time.Hour, func(s *stand, p *peer) {
+		s.grantIt()
+		f(s, p)
+	})
+}
+
+// inBubbleAfter is inBubble so long after the bubble's beginning, in 2000.
+func inBubbleAfter(t *testing.T, later time.Duration, f func(s *stand, p *peer)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(later)
 		s := &stand{t: t}
 		var err error
 		if s.relay, err = Open(Config{Dir: dir}); err != nil {
 			t.Fatal(err)
 		}
-		s.grantIt()
 		l := make(pipes)
 		server := &http.Server{Handler: s.relay}
 		go server.Serve(l)

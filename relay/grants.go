@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"kin/protocol"
+	"kin/relay/spool"
 )
 
 type ticket struct {
@@ -47,6 +48,9 @@ func (s *store) expiredTickets(now time.Time) (out [][]byte, err error) {
 // newGrant makes a grant of so many queues.
 func (s *store) newGrant(queues int, life time.Duration, now time.Time) (protocol.ID, error) {
 	var id protocol.ID
+	if err := spool.CheckClock(now); err != nil {
+		return id, err
+	}
 	rand.Read(id[:])
 	h := hashOf(id)
 	g := &grant{Name: fmt.Sprintf("%x", h[:4]), Total: queues, Left: queues, Made: day(now), Expires: day(now.Add(life)) + 86400}
@@ -103,6 +107,9 @@ var errUnchanged = errors.New("nothing to commit")
 // issue inserts the tickets that are missing and charges the grant for them, in one
 // commit. What is refused commits nothing: it may come from anybody.
 func (s *store) issue(id protocol.ID, hashes [][32]byte, now time.Time) (left int, code protocol.Code, err error) {
+	if err := spool.CheckClock(now); err != nil {
+		return 0, 0, err
+	}
 	h := hashOf(id)
 	err = s.db.Update(func(tx *bbolt.Tx) error {
 		g, err := get[grant](tx, bucketGrants, h[:])

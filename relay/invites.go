@@ -49,6 +49,9 @@ func (r *Relay) offer(c *protocol.Offer, now time.Time) (protocol.Code, error) {
 		}
 		return protocol.CodeOK, nil
 	}
+	if err := spool.CheckClock(now); err != nil {
+		return 0, err
+	}
 	next, claim := *q, c.ClaimHash
 	next.Claim = &claim
 	if c.Blob != nil {

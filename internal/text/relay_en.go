@@ -71,7 +71,7 @@ var relayEnglish = entries{
 	"relay.err.check":              "to be mended: %d",
 	"relay.check.no-data":          "there is no data folder yet: start the relay once",
 	"relay.check.mode":             "the data folder can be opened by others: chmod 700 it",
-	"relay.check.clock":            "the clock is before 2024: nothing expires until it is right",
+	"relay.check.clock":            "the clock is before 2024: nothing is stored, and nothing expires, until it is right",
 	"relay.check.disk":             "the disk is %d%% full: at 80%% no new queues, at 90%% urgent messages only, at 95%% none",
 	"relay.check.swap":             "swap is on: what is in memory may be written to disk; turn it off or encrypt it",
 	"relay.check.cow":              "the file system is %s: it does not overwrite in place, so erased keys may stay on the disk; use ext4 or xfs",

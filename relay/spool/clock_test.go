@@ -137,9 +137,34 @@ func TestClockThatIsYearsWrongTakesNothing(t *testing.T) {
 			var got error
 			w.spool.Put(QueueID{}, p, func(err error) { got = err })
 			synctest.Wait()
-			if !errors.Is(got, ErrExpiry) {
-				t.Errorf("%d years: %v", years, got)
+			if want := map[int]error{-10: ErrClock, 10: ErrExpiry}[years]; !errors.Is(got, want) {
+				t.Errorf("%d years: %v; want %v", years, got, want)
 			}
+			w.spool.Close()
+		})
+	}
+}
+
+// TestAClockBefore2024StoresNothing: a sweep does not believe it either, and by the right one
+// what was put would have expired.
+func TestAClockBefore2024StoresNothing(t *testing.T) {
+	for when, want := range map[time.Time]error{
+		time.Date(2000, 1, 1, 0, 10, 0, 0, time.UTC):    ErrClock, // a board whose clock has no battery
+		time.Date(2023, 12, 31, 23, 59, 0, 0, time.UTC): ErrClock,
+		time.Date(2024, 1, 1, 0, 1, 0, 0, time.UTC):     nil,
+	} {
+		w := newWorld(rand.New(rand.NewPCG(1, 8)), disktest.New())
+		at(t, when, func(t *testing.T) {
+			if err := w.open(); err != nil {
+				t.Fatal(err)
+			}
+			p := envelope(1)
+			p.Told = w.spool.Told()
+			w.spool.Put(QueueID{}, p, func(err error) {
+				if !errors.Is(err, want) {
+					t.Errorf("at %v: %v; want %v", when, err, want)
+				}
+			})
 			w.spool.Close()
 		})
 	}

@@ -51,6 +51,9 @@ func (s *Spool) put(q QueueID, p Put, done func(error)) error {
 	if len(p.Body) != protocol.EnvelopeSize && len(p.Body) != protocol.ChunkSize {
 		return ErrSize
 	}
+	if err := CheckClock(time.Now()); err != nil {
+		return err
+	}
 	if now := EpochOf(time.Now(), s.Epoch); p.Expiry < now || p.Expiry > now+maxEpochs {
 		return ErrExpiry
 	}

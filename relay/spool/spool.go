@@ -74,7 +74,7 @@ var (
 	ErrBehind   = errors.New("what was put before could not be stored")
 	ErrSize     = errors.New("not the size of an envelope or a chunk")
 	ErrKey      = errors.New("what is stored was written under another key")
-	ErrClock    = errors.New("the clock is before 2024: nothing is expired")
+	ErrClock    = errors.New("the clock is before 2024: nothing is stored, and nothing expires")
 )
 
 // FullError is a queue that holds as much as it may.
@@ -89,6 +89,15 @@ const (
 
 // firstTime is the earliest clock that is believed.
 var firstTime = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// CheckClock returns ErrClock for a time that is not believed: what is given a life by it
+// would be over when the clock is right.
+func CheckClock(now time.Time) error {
+	if now.Before(firstTime) {
+		return ErrClock
+	}
+	return nil
+}
 
 // EpochOf is the number of the epoch that a time falls into.
 func EpochOf(t time.Time, epoch time.Duration) uint32 {

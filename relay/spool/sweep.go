@@ -13,8 +13,8 @@ import (
 func (s *Spool) Sweep(now time.Time) error {
 	begun := time.Now()
 	s.readAgain()
-	if now.Before(firstTime) {
-		return ErrClock
+	if err := CheckClock(now); err != nil {
+		return err
 	}
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
