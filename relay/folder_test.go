@@ -164,3 +164,38 @@ func TestAnEmptyFolderTakesAnyEpoch(t *testing.T) {
 		}
 	}
 }
+
+// TestADatabaseThatWasCutOffIsRefused: four pages are the least that bbolt makes, and behind
+// those that it uses the file may end anywhere.
+func TestADatabaseThatWasCutOffIsRefused(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	for range 30 {
+		s.bare(p)
+	}
+	dir := s.relay.cfg.Dir
+	if err := s.relay.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "relay.db")
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := 100; size < len(whole); size += 2048 {
+		if err := os.WriteFile(name, whole[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Open(Config{Dir: dir})
+		if err == nil && size > 4*os.Getpagesize() {
+			if n := r.Status().Queues; n != 30 {
+				t.Errorf("of %d bytes: %d of 30 queues", size, n)
+			}
+			r.Shutdown(context.Background())
+			continue
+		}
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("of %d bytes: %v", size, err)
+		}
+	}
+}

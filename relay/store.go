@@ -106,11 +106,16 @@ var ErrInUse = errors.New("another relay has this data folder open")
 
 // openStore opens relay.db. Its keys are made anew, if there are none and mayMake is set.
 func openStore(name string, mayMake bool, pace rate.Limit) (*store, error) {
-	db, err := bbolt.Open(name, 0o600, &bbolt.Options{Timeout: time.Second})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, ErrInUse
+	if err := reachesItsEnd(name); err != nil {
+		return nil, fmt.Errorf("relay.db: %w", err)
 	}
-	if err != nil {
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{Timeout: time.Second})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, ErrInUse
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum):
+		return nil, fmt.Errorf("relay.db: %w (%w)", ErrDamaged, err)
+	case err != nil:
 		return nil, err
 	}
 	s := &store{db: db, pace: pace, receivers: map[hash]*queue{}, senders: map[hash]*queue{}, locations: map[hash]*queue{}}
