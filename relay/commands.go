@@ -81,10 +81,11 @@ func (r *Relay) makeQueue(t protocol.ID, key [32]byte, now time.Time) (receiver,
 	if old := st.receivers[hashOf(receiver)]; old != nil && !old.Gone {
 		return receiver, sender, protocol.CodeOK, nil
 	}
-	if tk.Key != nil { // its queue was deleted
-		return receiver, sender, protocol.CodeTicket, nil
-	}
-	if len(st.receivers) >= r.cfg.Queues || r.room() < roomForQueues {
+	if tk.Key != nil {
+		if shown, err := st.shown(hashOf(receiver)); !shown { // its queue was deleted
+			return receiver, sender, protocol.CodeTicket, err
+		}
+	} else if len(st.receivers) >= r.cfg.Queues || r.room() < roomForQueues {
 		return receiver, sender, protocol.CodeRelayFull, nil
 	}
 	q := &queue{Receiver: hashOf(receiver), Sender: hashOf(sender), Key: key, Day: today(now)}

@@ -93,7 +93,7 @@ func (s *store) keepEpoch(epoch time.Duration, f *slots.File, onDisk bool) error
 		}
 	}
 	s.keys = next
-	return s.db.Update(func(tx *bbolt.Tx) error { return s.putKeys(tx) })
+	return s.update(func(tx *bbolt.Tx) error { return s.putKeys(tx) })
 }
 
 func anyKey(f *slots.File) (bool, error) {

@@ -84,6 +84,9 @@ type store struct {
 	locations map[hash]*queue
 	swept     uint32 // the day whose expired tickets are gone
 
+	committing sync.Mutex // held for a commit
+	unsure     bool       // the last one failed: the file may show what is not durable
+
 	erasing sync.Mutex
 	erased  []hash // deleted queues of which nothing waits any more; still in bucketDeleted
 }
@@ -151,6 +154,17 @@ func openStore(name string, mayMake bool, pace rate.Limit) (*store, error) {
 		return nil, fmt.Errorf("relay.db: %w", err)
 	}
 	return s, nil
+}
+
+// update is a commit, unless f returns errUnchanged.
+func (s *store) update(f func(*bbolt.Tx) error) error {
+	s.committing.Lock()
+	defer s.committing.Unlock()
+	err := s.db.Update(f)
+	if err != errUnchanged {
+		s.unsure = err != nil
+	}
+	return err
 }
 
 func (s *store) putKeys(tx *bbolt.Tx) error { return put(tx, bucketKeys, bucketKeys, &s.keys) }
@@ -227,7 +241,7 @@ func (s *store) unindex(q *queue) {
 
 // change makes next the record in place of q, durably. mu is held.
 func (s *store) change(q, next *queue, more ...func(*bbolt.Tx) error) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		for _, f := range more {
 			if err := f(tx); err != nil {
 				return err
@@ -242,9 +256,21 @@ func (s *store) change(q, next *queue, more ...func(*bbolt.Tx) error) error {
 	return err
 }
 
+// shown tells whether the file shows a queue that was not deleted. A commit that fails in the
+// last of its syncs is seen by the next, but what it holds is not durable before that, and
+// not in RAM: it is committed once more.
+func (s *store) shown(receiver hash) (shown bool, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		q, err := get[queue](tx, bucketQueues, receiver[:])
+		shown = err == nil && q != nil && !q.Gone
+		return err
+	})
+	return shown, err
+}
+
 // delete removes a record, of a queue whose envelopes are to be erased. mu is held.
 func (s *store) delete(q *queue) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		if err := q.markDeleted(tx); err != nil {
 			return err
 		}
@@ -300,7 +326,7 @@ func (s *store) takeErased() []hash {
 // reserve gives out batch numbers for the spool, once for ever: the next ones that are
 // above a number.
 func (s *store) reserve(n, above uint64) (first uint64, err error) {
-	err = s.db.Update(func(tx *bbolt.Tx) error {
+	err = s.update(func(tx *bbolt.Tx) error {
 		next := s.keys
 		first = max(next.Numbers, above) + 1
 		next.Numbers = first + n - 1
@@ -385,7 +411,7 @@ func (s *store) sweep(now time.Time) error {
 		s.swept = day
 		return nil
 	}
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		for _, h := range erased {
 			if err := tx.Bucket(bucketDeleted).Delete(h[:]); err != nil {
 				return err
