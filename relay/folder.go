@@ -18,6 +18,19 @@ import (
 // would destroy.
 var ErrFolder = errors.New("envelopes wait in this data folder that would be lost")
 
+// makeFolder makes the data folder, if there is none. Its name is made durable, unless the
+// folder around it can't be opened: then others made it.
+func makeFolder(fsys disk.FS, dir string) error {
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	err := fsys.SyncDir(filepath.Dir(filepath.Clean(dir)))
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
+}
+
 // nothingWaits tells whether keys may be made anew: others would open nothing of a spool
 // that is there.
 func nothingWaits(fsys disk.FS, dir string) (bool, error) {

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.etcd.io/bbolt"
 
+	"kin/internal/disk"
 	"kin/protocol"
 )
 
@@ -196,6 +199,42 @@ func TestADatabaseThatWasCutOffIsRefused(t *testing.T) {
 		}
 		if !errors.Is(err, ErrDamaged) {
 			t.Errorf("of %d bytes: %v", size, err)
+		}
+	}
+}
+
+// noted is a disk that notes which folders are synced.
+type noted struct {
+	disk.OS
+	synced []string
+	fail   error
+}
+
+func (n *noted) SyncDir(dir string) error {
+	n.synced = append(n.synced, dir)
+	if n.fail != nil && len(n.synced) == 1 {
+		return n.fail
+	}
+	return n.OS.SyncDir(dir)
+}
+
+// TestTheFoldersOwnNameIsSynced: unless that is not this user's to do.
+func TestTheFoldersOwnNameIsSynced(t *testing.T) {
+	for _, c := range []struct {
+		fail  error
+		opens bool
+	}{{nil, true}, {&fs.PathError{Op: "open", Err: syscall.EACCES}, true}, {syscall.EIO, false}} {
+		around := t.TempDir()
+		fsys := &noted{fail: c.fail}
+		r, err := Open(Config{Dir: filepath.Join(around, "data") + "/", FS: fsys})
+		if (err == nil) != c.opens {
+			t.Errorf("a sync that says %v: %v", c.fail, err)
+		}
+		if err == nil {
+			r.Shutdown(context.Background())
+		}
+		if fsys.synced[0] != around {
+			t.Errorf("synced: %q; want %q first", fsys.synced, around)
 		}
 	}
 }

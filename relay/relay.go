@@ -159,7 +159,7 @@ func (r *Relay) openData() (err error) {
 	if r.much, err = turns.Open(muchEvery, disk.Away); err != nil {
 		return err
 	}
-	if err := r.cfg.FS.MkdirAll(r.cfg.Dir); err != nil {
+	if err := makeFolder(r.cfg.FS, r.cfg.Dir); err != nil {
 		return err
 	}
 	mayMake, err := nothingWaits(r.cfg.FS, r.cfg.Dir)
