@@ -48,15 +48,18 @@ func Destroy(link string) error {
 	if e := spool.Destroy(disk.OS{}, filepath.Join(dir, "spool")); !errors.Is(e, fs.ErrNotExist) {
 		err = errors.Join(err, e)
 	}
-	if lock != nil { // no relay opens what was overwritten, and Windows removes no open file
-		err = errors.Join(err, lock.Close())
-	}
 	entries, listErr := os.ReadDir(dir)
 	err = errors.Join(err, listErr)
 	for _, e := range entries {
-		if stays[e.Name()] == nil {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		if path := filepath.Join(dir, e.Name()); path != name && stays[e.Name()] == nil {
+			err = errors.Join(err, os.RemoveAll(path))
 		}
+	}
+	if lock != nil { // Windows removes no open file
+		err = errors.Join(err, lock.Close())
+	}
+	if stays["relay.db"] == nil { // the last, for no relay starts while it is there
+		err = errors.Join(err, os.RemoveAll(name))
 	}
 	if err == nil {
 		os.Remove(dir) // an empty folder may stay where something is mounted, or others made it

@@ -23,7 +23,7 @@ var relayEnglish = entries{
 	"relay.flag.data":        "the data folder (default: the platform's)",
 	"relay.flag.listen":      "where to listen; port 0 takes a free one",
 	"relay.flag.url":         "where clients reach the relay, behind a proxy that ends TLS",
-	"relay.flag.tls-cert":    "a TLS certificate, PEM",
+	"relay.flag.tls-cert":    "a TLS certificate, PEM; a renewed one is taken without a restart",
 	"relay.flag.tls-key":     "its key, PEM",
 	"relay.flag.acme":        "get a certificate for this host (not built yet)",
 	"relay.flag.config":      "a configuration file (not built yet)",
