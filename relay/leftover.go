@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 
+	"go.etcd.io/bbolt"
+
 	"kin/internal/disk"
 )
 
@@ -39,23 +41,10 @@ func (s *store) overwriteFree() error {
 	if err := renewMetas(f, 2*size); err != nil {
 		return err
 	}
-	b, zeros := make([]byte, size), make([]byte, size)
+	b := make([]byte, freeRun*size)
 	defer clear(b)
-	for at := 2 * size; at < tx.Size(); at += size {
-		page, err := tx.Page(int(at / size))
-		if err != nil {
-			return err
-		}
-		if page.Type != "free" {
-			continue
-		}
-		if _, err := f.ReadAt(b, at); err != nil {
-			return err
-		}
-		if bytes.Equal(b, zeros) {
-			continue
-		}
-		if _, err := f.WriteAt(zeros, at); err != nil {
+	for at := 2 * size; at < tx.Size(); at += int64(len(b)) {
+		if err := overwriteRun(f, tx, b[:min(int64(len(b)), tx.Size()-at)], at, size); err != nil {
 			return err
 		}
 	}
@@ -63,6 +52,41 @@ func (s *store) overwriteFree() error {
 		return err
 	}
 	s.overwritten = id
+	return nil
+}
+
+// freeRun is how many pages are read at once: everybody waits meanwhile.
+const freeRun = 64
+
+// overwriteRun overwrites those pages that are free, of as many as b has room for, and that
+// are not overwritten yet.
+func overwriteRun(f disk.File, tx *bbolt.Tx, b []byte, at, size int64) error {
+	var free []int64
+	for i := int64(0); i < int64(len(b)); i += size {
+		page, err := tx.Page(int((at + i) / size))
+		if err != nil {
+			return err
+		}
+		if page.Type == "free" {
+			free = append(free, i)
+		}
+	}
+	if len(free) == 0 {
+		return nil
+	}
+	if _, err := f.ReadAt(b, at); err != nil {
+		return err
+	}
+	for _, i := range free {
+		page := b[i : i+size]
+		if bytes.Count(page, []byte{0}) == len(page) {
+			continue
+		}
+		clear(page)
+		if _, err := f.WriteAt(page, at+i); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

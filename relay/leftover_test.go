@@ -118,11 +118,17 @@ func TestOverwritingBesideOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.db.Close()
 	s.db.NoSync = true
+	bucket := []byte("records")
+	if err := s.db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket(bucket)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	whole := func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketTickets).ForEach(func(k, v []byte) error {
-			if len(v) == 0 || len(bytes.Trim(v, string(v[:1]))) > 0 || v[0] == 0 {
+		return tx.Bucket(bucket).ForEach(func(k, v []byte) error {
+			if len(v) == 0 || v[0] == 0 || bytes.Count(v, v[:1]) != len(v) {
 				t.Errorf("record %x is not whole", k)
 			}
 			return nil
@@ -134,7 +140,7 @@ func TestOverwritingBesideOthers(t *testing.T) {
 		defer close(ended)
 		for i := range 300 {
 			if err := s.db.Update(func(tx *bbolt.Tx) error {
-				key, b := []byte{byte(i * 7 % 50)}, tx.Bucket(bucketTickets)
+				key, b := []byte{byte(i * 7 % 50)}, tx.Bucket(bucket)
 				if i%3 == 2 {
 					return b.Delete(key)
 				}
@@ -181,6 +187,7 @@ func TestOverwritingBesideOthers(t *testing.T) {
 	if s, err = openStore(name, true, 1); err != nil {
 		t.Fatal(err)
 	}
+	defer s.db.Close()
 	checked(t, s.db)
 	if err := s.db.View(whole); err != nil {
 		t.Error(err)
