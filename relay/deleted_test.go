@@ -3,11 +3,14 @@ package relay
 import (
 	"context"
 	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.etcd.io/bbolt"
 
+	"kin/internal/disk"
 	"kin/protocol"
 )
 
@@ -77,5 +80,58 @@ func TestWhatIsErasedIsNotNotedForEver(t *testing.T) {
 	}
 	if n := noted(); n != 0 {
 		t.Errorf("%d queues are noted of which nothing is left", n)
+	}
+}
+
+// unreadable is a disk whose segments can't be read.
+type unreadable struct{ disk.OS }
+
+type unreadableFile struct{ disk.File }
+
+func (u unreadable) Open(name string) (disk.File, error) {
+	f, err := u.OS.Open(name)
+	if strings.HasSuffix(name, ".seg") {
+		f = unreadableFile{f}
+	}
+	return f, err
+}
+
+func (unreadableFile) ReadAt([]byte, int64) (int, error) { return 0, syscall.EIO }
+
+// TestWhatAStartCouldNotReadIsErasedByALaterOne: a queue was deleted meanwhile.
+func TestWhatAStartCouldNotReadIsErasedByALaterOne(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	b := s.queue(p, true) // with a first envelope
+	dir := s.relay.cfg.Dir
+	stop := func() {
+		p.ws.Close()
+		s.server.Close()
+		if err := s.relay.Shutdown(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	s = newStand(t, func(c *Config) { c.Dir, c.FS = dir, unreadable{} })
+	p = s.dial()
+	s.want(p.code(p.delCmd(b)), protocol.CodeOK)
+	if err := s.relay.sweepOnce(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if n := found(t, dir); n != 0 {
+		t.Errorf("%d envelopes are left in a queue that was deleted", n)
+	}
+}
+
+// TestAQueueWhoseDelFailedIsThere: its mark alone erases nothing.
+func TestAQueueWhoseDelFailedIsThere(t *testing.T) {
+	s := newStand(t, nil)
+	b := s.queue(s.dial(), true) // with a first envelope
+	if err := s.relay.store.update(s.relay.store.receivers[hashOf(b.receiver)].markDeleted); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.left(); n != 1 {
+		t.Errorf("%d of 1 envelope is there", n)
 	}
 }

@@ -41,7 +41,7 @@ func nothingWaits(fsys disk.FS, dir string) (bool, error) {
 	return len(segments) == 0, err
 }
 
-var errNoKeys = fmt.Errorf("%w: there are no keys in it; put it back, or use another folder", ErrFolder)
+var errNoKeys = fmt.Errorf("%w: it is missing or has no keys; put it back, or use another folder", ErrFolder)
 
 // hasContent refuses a relay.db that is missing or has lost all it held, before anything is
 // written there.

@@ -83,6 +83,7 @@ func TestAStartDestroysNothingThatWaits(t *testing.T) {
 			b := s.queue(p, true)
 			s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
 			dir := s.relay.cfg.Dir
+			p.ws.Close()
 			if err := s.relay.Shutdown(context.Background()); err != nil {
 				t.Fatal(err)
 			}
@@ -177,6 +178,7 @@ func TestADatabaseThatWasCutOffIsRefused(t *testing.T) {
 		s.bare(p)
 	}
 	dir := s.relay.cfg.Dir
+	p.ws.Close()
 	if err := s.relay.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,7 @@ func TestAnOlderDatabaseErasesNothing(t *testing.T) {
 	copyFile(t, db, older)
 	b := s.queue(p, true)
 	s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
+	p.ws.Close()
 	if err := s.relay.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -107,30 +108,32 @@ func (s *stand) collect(p *peer, b *box) {
 func TestAnOlderDatabaseGivesNoNumberTwice(t *testing.T) {
 	dir := t.TempDir()
 	var s *stand
-	life := func() *peer {
+	var p *peer
+	start := func() {
 		s = newStand(t, func(c *Config) { c.Dir = dir })
-		return s.dial()
+		p = s.dial()
 	}
 	stop := func() {
+		p.ws.Close()
 		s.server.Close()
 		if err := s.relay.Shutdown(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p := life()
+	start()
 	b := s.queue(p, true)
 	s.collect(p, b)
 	stop()
 	db, older := filepath.Join(dir, "relay.db"), filepath.Join(t.TempDir(), "older")
 	copyFile(t, db, older)
-	p = life() // a start begins a segment, with numbers
+	start() // a start begins a segment, with numbers
 	s.want(p.code(p.putCmd(b, 1, sealed(1))), protocol.CodeOK)
 	s.collect(p, b)
 	stop()
 	if strings.Contains(s.log.String(), "older than the spool") {
 		t.Error("a relay.db that is not older is called so")
 	}
-	p = life()               // and another
+	start()                  // and another
 	for n := range byte(6) { // several batches, each of so many that no sweep moves them
 		for i := range byte(16) {
 			p.send(p.putCmd(b, 16*(n+1)+i, sealed(1)))
@@ -145,7 +148,7 @@ func TestAnOlderDatabaseGivesNoNumberTwice(t *testing.T) {
 	}
 	stop()
 	copyFile(t, older, db)
-	p = life()
+	start()
 	if !strings.Contains(s.log.String(), "older than the spool") {
 		t.Error("nobody is told that relay.db is older")
 	}

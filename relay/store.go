@@ -288,16 +288,18 @@ func (q *queue) markDeleted(tx *bbolt.Tx) error {
 }
 
 // deleted are the queues that a start has to erase. A queue that is not known is none of
-// them: relay.db may be an older one.
+// them: relay.db may be an older one. Nor is one that is there: its DEL failed.
 func (s *store) deleted() (out []hash, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketDeleted).ForEach(func(k, _ []byte) error {
-			out = append(out, hash(k))
+			if q := s.receivers[hash(k)]; q == nil || q.Gone {
+				out = append(out, hash(k))
+			}
 			return nil
 		})
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for h, q := range s.receivers {
 		if q.Gone && !slices.Contains(out, h) { // a PUT may have been on its way
 			out = append(out, h)
