@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,7 +62,10 @@ func (a *app) invite(ctx context.Context, label string, expires time.Duration, q
 	if err != nil {
 		return err
 	}
-	until := a.now().Add(expires)
+	until, err := inviteExpires(ctx, p, label)
+	if err != nil {
+		return err
+	}
 	if a.flags.json {
 		err = a.json(inviteJSON{1, "invite", label, token, utc(until)})
 	} else {
@@ -84,10 +88,21 @@ func (a *app) invite(ctx context.Context, label string, expires time.Duration, q
 		}
 	}
 	if !a.flags.json {
-		a.tell("invite.done", label, a.span(expires))
+		a.tell("invite.done", label, when(until))
 		a.hint("invite.next", label)
 	}
 	return nil
+}
+
+// inviteExpires is when a contact's open invite expires: it may be an earlier one, and the
+// relay rounds up.
+func inviteExpires(ctx context.Context, p *client.Profile, label string) (time.Time, error) {
+	invites, err := p.Invites(ctx)
+	i := slices.IndexFunc(invites, func(i client.InviteInfo) bool { return i.Label == label && i.State == "open" })
+	if err != nil || i < 0 {
+		return time.Time{}, err
+	}
+	return invites[i].Expires, nil
 }
 
 // drawCode draws two rows of the code in each line of the terminal: dark on light

@@ -166,7 +166,7 @@ var kinEnglish = entries{
 	"init.next":       "Make an invite: kin invite --for LABEL",
 	"init.keep-range": "--keep takes %s to %s",
 
-	"invite.done":          "Invite for %s, good for %s. Give it to that person only, by a way that you trust.",
+	"invite.done":          "Invite for %s, good until %s. Give it to that person only, by a way that you trust.",
 	"invite.next":          "When they have joined: kin receive, then kin check %q",
 	"invite.none":          "No invites.",
 	"invite.revoked":       "The invite for %s is taken back.",
