@@ -39,7 +39,8 @@ func (p *Profile) exchange(ctx context.Context, o *visitOptions) (Report, error)
 	if o.only == nil {
 		errs = append(errs, p.update(report, (*work).tellUnsent))
 	}
-	return *report, errors.Join(append(errs, p.finish(report))...)
+	errs = append(errs, p.finish(report))
+	return *report, errors.Join(errs...)
 }
 
 // finish gives up what is over, and counts what is not out.
