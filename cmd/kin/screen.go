@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 )
 
 // screen is the alternate screen of a terminal: what stands on it is gone when it
@@ -11,7 +12,10 @@ import (
 type screen struct {
 	tty *terminal
 	out *os.File
-	on  bool
+
+	mu   sync.Mutex
+	on   bool
+	left bool // for good: nothing is written any more
 }
 
 const (
@@ -31,13 +35,18 @@ func (a *app) screen() *screen {
 }
 
 func (a *app) enter(s *screen) {
-	if !s.on && a.getenv("TERM") != "dumb" && enableEscapes(s.out) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.on && !s.left && a.getenv("TERM") != "dumb" && enableEscapes(s.out) {
 		s.on = true
 		s.out.WriteString(enterScreen)
 	}
 }
 
 func (s *screen) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = true
 	if s.on {
 		s.out.WriteString(leaveScreen)
 		s.on = false
@@ -117,15 +126,22 @@ func (a *app) askPage(ctx context.Context, s *screen, pages []string, at int) in
 
 // add puts lines below those that are there, which roll away only when the screen is full.
 func (s *screen) add(lines []string) error {
-	_, err := s.out.WriteString(strings.Join(s.wrapped(lines), "\n") + "\n")
-	return err
+	return s.write("", strings.Join(s.wrapped(lines), "\n")+"\n")
 }
 
 // show puts one page on the cleared screen.
-func (s *screen) show(page string) error {
-	if s.on {
-		page = "\x1b[H\x1b[2J" + page
+func (s *screen) show(page string) error { return s.write("\x1b[H\x1b[2J", page) }
+
+// write puts text on the screen, behind an escape sequence if it knows any.
+func (s *screen) write(escape, text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left {
+		return errUnread
 	}
-	_, err := s.out.WriteString(page)
+	if s.on {
+		text = escape + text
+	}
+	_, err := s.out.WriteString(text)
 	return err
 }
