@@ -47,16 +47,15 @@ func (r *reader) show(ctx context.Context, ms []client.Message) error {
 	for _, b := range r.up {
 		lines = append(lines, b.lines...)
 	}
-	came := batch{r.a.allLines(ms), now}
-	r.up = append(r.up, came)
+	came := r.a.allLines(ms)
 	at := r.s.lastPage(lines)
-	pages := r.a.pages(r.s, append(lines, came.lines...))
+	pages := r.a.pages(r.s, append(lines, came...))
 	r.pages = nil // nobody is asked for more if this fails
-	err := r.put(ctx, pages, at, came.lines)
-	if err == nil {
-		r.pages = pages
+	if err := r.put(ctx, pages, at, came); err != nil {
+		return err
 	}
-	return err
+	r.up, r.pages = append(r.up, batch{came, r.a.now()}), pages
+	return nil
 }
 
 // put shows what came, which begins on or behind one of the pages: below what is there if
