@@ -248,6 +248,32 @@ func TestTwoRelaysAnnounceInTurn(t *testing.T) {
 	})
 }
 
+// What comes just after the one before was shown, in a conversation, is announced too: there
+// are no more new ones than before, but another.
+func TestWhatComesBehindWhatWasShownIsAnnounced(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		w.say(k, "G", "one")
+		var told []int
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		_, err := g.Receive(ctx, ReceiveOptions{Follow: true, Announce: func(n int, _ bool) {
+			if told = append(told, n); len(told) > 1 {
+				return
+			}
+			go func() {
+				if _, err := g.ShowNew("K", func([]Message) error { return nil }); err != nil {
+					t.Error(err)
+				}
+				w.say(k, "G", "two")
+			}()
+		}}, nil)
+		if !slices.Equal(told, []int{1, 1}) || err != nil {
+			t.Errorf("%v were announced, %v; want 1 and 1", told, err)
+		}
+	})
+}
+
 // A text that waits for an hour, as the relay asked, keeps nobody who follows from
 // connecting anew.
 func TestAWaitingTextDelaysNoFollower(t *testing.T) {

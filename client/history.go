@@ -137,17 +137,38 @@ func (r *row) status(w *work, c *contact) Status {
 	return st
 }
 
-// countNew counts the new messages of a contact, or of all.
-func (p *Profile) countNew(who id) (n int, urgent bool, err error) {
+// newOnes are the new messages of a contact, or of all, and which of them are urgent.
+func (p *Profile) newOnes(who id) (urgent map[newOne]bool, err error) {
 	err = p.look(func(w *work) error {
-		rows, _, err := w.rows(who, (*row).isNew)
-		for _, r := range rows {
-			urgent = urgent || r.Urgent
+		rows, contacts, err := w.rows(who, (*row).isNew)
+		urgent = make(map[newOne]bool, len(rows))
+		for i, r := range rows {
+			urgent[newOne{contacts[i].ID, r.ID}] = r.Urgent
 		}
-		n = len(rows)
 		return err
 	})
-	return n, urgent, err
+	return urgent, err
+}
+
+type newOne struct {
+	contact id
+	message uuid.UUID
+}
+
+// announce tells of the new messages if one is there that was not before.
+func (p *Profile) announce(who id, before map[newOne]bool, tell func(n int, urgent bool)) (now map[newOne]bool, err error) {
+	if now, err = p.newOnes(who); err != nil {
+		return before, err
+	}
+	more, any := false, false
+	for m, urgent := range now {
+		_, known := before[m]
+		more, any = more || !known, any || urgent
+	}
+	if more {
+		tell(len(now), any)
+	}
+	return now, nil
 }
 
 // isNew tells whether a row was not shown yet and can be.
@@ -157,7 +178,7 @@ func (r *row) isNew() bool { return r.In && !r.Shown && r.complete() }
 // they were shown if it returns nil: all within the profile's lock, so that each
 // is shown once, by one process.
 func (p *Profile) showNew(who id, show func([]Message) error) (n int, err error) {
-	if n, _, err = p.countNew(who); err != nil || n == 0 {
+	if there, err := p.newOnes(who); err != nil || len(there) == 0 {
 		return 0, err
 	}
 	err = p.update(nil, func(w *work) error {

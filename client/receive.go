@@ -36,13 +36,9 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 	var err error
 	switch {
 	case o.Follow && o.Announce != nil:
-		before := 0
-		_, err = p.follow(ctx, &total, inTurn(func() error {
-			n, urgent, err := p.countNew(who)
-			if err == nil && n > before {
-				o.Announce(n, urgent)
-			}
-			before = n
+		var before map[newOne]bool
+		_, err = p.follow(ctx, &total, inTurn(func() (err error) {
+			before, err = p.announce(who, before, o.Announce)
 			return err
 		}))
 	case o.Follow:
