@@ -179,6 +179,8 @@ func (p *person) expect(what string, err error) {
 		return
 	case errors.As(err, &refused), errors.As(err, &refusal) && refusal.Code.Temporary():
 		return
+	case what == "send" && errors.As(err, &refusal) && refusal.Code == protocol.CodeUnknownQueue: // who was to read it has wiped their profile, or begun anew
+		return
 	case p.restored() && !errors.Is(err, vault.ErrDamaged): // an old copy lacks contacts, and has tickets that were used
 		return
 	}
