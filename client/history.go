@@ -70,11 +70,17 @@ func (r *row) when() time.Time {
 // isOver tells whether a row's days are over.
 func (w *work) isOver(r *row) bool { return r.complete() && w.tx.Over(vault.Day(r.when()), w.now) }
 
-// look is a view of what is kept: what is past its days goes first. What a failing disk
-// does not let go is not shown (isOver).
+// look is a view of what is kept. What is past its days is not shown (isOver), and goes then.
 func (p *Profile) look(f func(*work) error) error {
-	p.v.Disappear(time.Now())
-	return p.view(f)
+	past := false
+	err := p.view(func(w *work) error {
+		past = w.tx.Past(w.now)
+		return f(w)
+	})
+	if past {
+		p.v.Disappear(time.Now()) // what a failing disk does not let go stays unshown
+	}
+	return err
 }
 
 // History returns all messages from and to a contact that are still kept, the

@@ -14,6 +14,9 @@ import (
 // until something else takes its place. Where nothing was committed since it was called, or
 // somebody reads what was there before, it leaves the disk alone.
 func (s *store) overwriteFree() error {
+	if !s.leftovers.Load() {
+		return nil
+	}
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return err
@@ -22,7 +25,7 @@ func (s *store) overwriteFree() error {
 	if err := tx.Rollback(); err != nil { // which counts the free pages that are still read
 		return err
 	}
-	if id == s.overwritten || s.db.Stats().PendingPageN > 0 {
+	if s.db.Stats().PendingPageN > 0 {
 		return nil
 	}
 	if tx, err = s.db.Begin(true); err != nil { // nobody commits meanwhile
@@ -51,7 +54,7 @@ func (s *store) overwriteFree() error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	s.overwritten = id
+	s.leftovers.Store(false)
 	return nil
 }
 

@@ -120,7 +120,7 @@ func TestOverwritingBesideOthers(t *testing.T) {
 	}
 	s.db.NoSync = true
 	bucket := []byte("records")
-	if err := s.db.Update(func(tx *bbolt.Tx) error {
+	if err := s.update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucket(bucket)
 		return err
 	}); err != nil {
@@ -139,7 +139,7 @@ func TestOverwritingBesideOthers(t *testing.T) {
 	go func() {
 		defer close(ended)
 		for i := range 300 {
-			if err := s.db.Update(func(tx *bbolt.Tx) error {
+			if err := s.update(func(tx *bbolt.Tx) error {
 				key, b := []byte{byte(i * 7 % 50)}, tx.Bucket(bucket)
 				if i%3 == 2 {
 					return b.Delete(key)

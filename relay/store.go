@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -76,7 +77,7 @@ type store struct {
 	static *ecdh.PrivateKey
 	pace   rate.Limit
 
-	overwritten int // the transaction before which all free pages are; the sweeper's
+	leftovers atomic.Bool // free pages may hold something: there was a commit, or this is a start
 
 	mu        sync.Mutex
 	receivers map[hash]*queue
@@ -122,6 +123,7 @@ func openStore(name string, mayMake bool, pace rate.Limit) (*store, error) {
 		return nil, err
 	}
 	s := &store{db: db, pace: pace, receivers: map[hash]*queue{}, senders: map[hash]*queue{}, locations: map[hash]*queue{}}
+	s.leftovers.Store(true)
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
@@ -163,6 +165,7 @@ func (s *store) update(f func(*bbolt.Tx) error) error {
 	err := s.db.Update(f)
 	if err != errUnchanged {
 		s.unsure = err != nil
+		s.leftovers.Store(true)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"slices"
 	"time"
 
 	"kin/internal/slots"
@@ -149,6 +150,11 @@ func (v *Vault) Disappear(now time.Time) (n int, err error) {
 // Over tells whether a retention day is past keep: its records disappear, or have.
 func (tx *Tx) Over(day uint32, now time.Time) bool {
 	return uint64(day)+uint64(tx.root.keepDays) < uint64(Day(now))
+}
+
+// Past tells whether there is a day that is over.
+func (tx *Tx) Past(now time.Time) bool {
+	return slices.ContainsFunc(tx.root.slots[:], func(e entry) bool { return e.use == useDay && tx.Over(e.day, now) })
 }
 
 // dropDay deletes the records of a day and frees its slot.
