@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -19,13 +20,13 @@ import (
 var ErrFolder = errors.New("envelopes wait in this data folder that would be lost")
 
 // makeFolder makes the data folder, if there is none. Its name is made durable, unless the
-// folder around it can't be opened: then others made it.
+// folder around it can't be opened, or its file system syncs no folders: then others made it.
 func makeFolder(fsys disk.FS, dir string) error {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return err
 	}
 	err := fsys.SyncDir(filepath.Dir(filepath.Clean(dir)))
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
 		return nil
 	}
 	return err

@@ -225,7 +225,7 @@ func TestTheFoldersOwnNameIsSynced(t *testing.T) {
 	for _, c := range []struct {
 		fail  error
 		opens bool
-	}{{nil, true}, {&fs.PathError{Op: "open", Err: syscall.EACCES}, true}, {syscall.EIO, false}} {
+	}{{nil, true}, {&fs.PathError{Op: "open", Err: syscall.EACCES}, true}, {&fs.PathError{Op: "sync", Err: syscall.EINVAL}, true}, {syscall.EIO, false}} {
 		around := t.TempDir()
 		fsys := &noted{fail: c.fail}
 		r, err := Open(Config{Dir: filepath.Join(around, "data") + "/", FS: fsys})
