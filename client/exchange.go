@@ -286,7 +286,9 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, o visitOptions, d
 	var total Report
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
 		report, err := p.exchange(ctx, &o)
-		o.anew = id{}
+		if err == nil {
+			o.anew = id{}
+		}
 		total.merge(&report)
 		total.Queued = report.Queued
 		ok, derr := done(report, err)

@@ -188,13 +188,9 @@ func (p *Profile) showNew(who id, show func([]Message) error) (n int, err error)
 		return 0, err
 	}
 	err = p.update(nil, func(w *work) error {
-		rows, contacts, err := w.rows(who, (*row).isNew)
+		rows, contacts, messages, err := w.newMessages(who)
 		if n = len(rows); err != nil || n == 0 {
 			return err
-		}
-		messages := make([]Message, n)
-		for i, r := range rows {
-			messages[i] = r.message(w, contacts[i])
 		}
 		if err := show(messages); err != nil {
 			return err
@@ -208,4 +204,50 @@ func (p *Profile) showNew(who id, show func([]Message) error) (n int, err error)
 		return nil
 	})
 	return n, err
+}
+
+func (w *work) newMessages(who id) (rows []*row, contacts []*contact, messages []Message, err error) {
+	rows, contacts, err = w.rows(who, (*row).isNew)
+	for i, r := range rows {
+		messages = append(messages, r.message(w, contacts[i]))
+	}
+	return rows, contacts, messages, err
+}
+
+// showSlowly is showNew for a show that waits for a person: the profile is not held
+// meanwhile. What was taken back by then stays new.
+func (p *Profile) showSlowly(who id, show func([]Message) error) (n int, err error) {
+	shown := map[newOne]Message{}
+	var messages []Message
+	err = p.look(func(w *work) error {
+		rows, contacts, all, err := w.newMessages(who)
+		for i, r := range rows {
+			shown[newOne{contacts[i].ID, r.ID}] = all[i]
+		}
+		messages = all
+		return err
+	})
+	if err != nil || len(messages) == 0 {
+		return 0, err
+	}
+	if err := show(messages); err != nil {
+		return 0, err
+	}
+	return len(messages), p.update(nil, func(w *work) error {
+		rows, contacts, now, err := w.newMessages(who)
+		if err != nil {
+			return err
+		}
+		for i, r := range rows {
+			was, ok := shown[newOne{contacts[i].ID, r.ID}]
+			if !ok || was.Text != now[i].Text || was.Note != now[i].Note {
+				continue
+			}
+			r.Shown = true
+			if err := w.putRow(contacts[i], r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

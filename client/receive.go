@@ -10,7 +10,7 @@ import (
 
 // Receive takes what waits, sends due receipts and the outbox, and passes new
 // messages to show, each relay's as soon as it has no more. When show returns nil they
-// count as shown and are not passed again; it must not use the profile. With Wait it goes
+// count as shown and are not passed again; unless Slowly is set it must not use the profile. With Wait it goes
 // on until there is a message or the time is over, which is an error if a relay was never
 // read; with Follow until the context ends. Both connect anew, with growing pauses, to each
 // relay that is lost.
@@ -32,6 +32,10 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 			return Report{}, err
 		}
 	}
+	showNew := p.showNew
+	if o.Slowly {
+		showNew = p.showSlowly
+	}
 	var total Report
 	var err error
 	switch {
@@ -43,7 +47,7 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 		}))
 	case o.Follow:
 		_, err = p.follow(ctx, &total, inTurn(func() error {
-			_, err := p.showNew(who, show)
+			_, err := showNew(who, show)
 			return err
 		}))
 	case o.Wait > 0:
@@ -52,7 +56,7 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 		defer cancel()
 		shown := 0
 		came := inTurn(func() error {
-			n, err := p.showNew(who, show)
+			n, err := showNew(who, show)
 			if shown += n; n > 0 {
 				cancel()
 			}
@@ -68,7 +72,7 @@ func (p *Profile) Receive(ctx context.Context, o ReceiveOptions, show func([]Mes
 		}
 	default:
 		came := inTurn(func() error {
-			_, err := p.showNew(who, show)
+			_, err := showNew(who, show)
 			return err
 		})
 		total, err = p.exchange(ctx, &visitOptions{all: true, came: came})

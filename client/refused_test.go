@@ -58,6 +58,29 @@ func TestWhatIsRefusedForGoodIsPutOnceAnHour(t *testing.T) {
 	})
 }
 
+// What was refused for good says nothing of a relay that can't be reached now; and it is
+// tried with the first connection.
+func TestAnEarlierRefusalIsNoAnswer(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		if err := g.Remove(t.Context(), "K"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Send(t.Context(), "G", "one", SendOptions{}); !isRefused(err, protocol.CodeUnknownQueue) {
+			t.Fatal(err)
+		}
+		w.cut()
+		sent, err := k.Send(t.Context(), "G", "two", SendOptions{})
+		if !errors.Is(err, ErrOffline) || sent.State != StateQueued {
+			t.Errorf("%s: %v", sent.State, err)
+		}
+		time.AfterFunc(time.Minute, w.mend)
+		if _, err := k.Send(t.Context(), "G", "three", SendOptions{Wait: 5 * time.Minute}); !isRefused(err, protocol.CodeUnknownQueue) {
+			t.Error(err)
+		}
+	})
+}
+
 // A receipt that nobody reads any more is put twice, with the sender's key again, and then
 // no more.
 func TestAReceiptThatIsRefusedForGoodIsDropped(t *testing.T) {

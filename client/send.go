@@ -54,9 +54,12 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 		return sent, err
 	}
 	var st Status
-	report, err := p.try(ctx, o.Wait, visitOptions{anew: who}, func(Report, error) (bool, error) {
+	report, err := p.try(ctx, o.Wait, visitOptions{anew: who}, func(_ Report, xerr error) (bool, error) {
 		if st, err = p.statusOf(sent.ID); err != nil || st.State != StateQueued {
 			return true, err
+		}
+		if xerr != nil { // the relay may not have been asked
+			return false, nil
 		}
 		err := p.refusedForGood(sent.ID)
 		return err != nil, err
@@ -65,6 +68,9 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 		return err == nil && st.State != StateQueued
 	})
 	p.overhear(report)
+	if st.State == "" { // what became of it can't be read
+		return sent, err
+	}
 	sent.State = st.State
 	if st.State != StateQueued && st.State != StateExpiredUnread {
 		return sent, nil

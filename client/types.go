@@ -155,6 +155,7 @@ type ReceiveOptions struct {
 	Contact string        // exact label or a prefix of one; "" for all
 	Follow  bool          // until the context ends
 	Wait    time.Duration // until a message or this long
+	Slowly  bool          // showing waits for a person: the profile is not held meanwhile, and another process may show the same
 
 	// Announce, with Follow, is told how many new messages wait, and whether one is
 	// urgent, in place of their being shown.

@@ -31,8 +31,7 @@ type batch struct {
 	at    time.Time
 }
 
-// show returns nil when the last page is up, and nobody has to press a key there: other
-// commands on the profile wait for it.
+// show returns nil when the last page is up, and nobody has to press a key there.
 func (r *reader) show(ctx context.Context, ms []client.Message) error {
 	if ctx.Err() != nil {
 		return errUnread

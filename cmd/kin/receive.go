@@ -44,6 +44,7 @@ func (a *app) receive(ctx context.Context, o client.ReceiveOptions) error {
 	var r *reader
 	if s := a.screen(); s != nil {
 		r = &reader{a: a, s: s, follow: o.Follow}
+		o.Slowly = true
 		context.AfterFunc(ctx, s.leave) // a relay may hold kin up: whoever ends it a second time leaves no text behind
 		put = func(ms []client.Message) error { return r.show(ctx, ms) }
 		if o.Follow {

@@ -59,7 +59,11 @@ func linkSession(address string, getenv func(string) string) (unlink func()) {
 	if os.Symlink(address, link) != nil {
 		return func() {}
 	}
-	return func() { os.Remove(link) }
+	return func() {
+		if at, err := os.Readlink(link); err == nil && at == address { // else it is a later session's
+			os.Remove(link)
+		}
+	}
 }
 
 // privateFolder makes a folder that only this user can enter, or checks that it is

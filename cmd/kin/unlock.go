@@ -119,7 +119,7 @@ func (a *app) holderCommand() *cobra.Command {
 }
 
 func (a *app) lockCommand() *cobra.Command {
-	return a.command("lock", "", exactly(0), func(context.Context, []string) error {
+	return a.command("lock", "", exactly(0), func(ctx context.Context, _ []string) error {
 		dir, err := a.profile()
 		if err != nil {
 			return err
@@ -136,20 +136,30 @@ func (a *app) lockCommand() *cobra.Command {
 		} else {
 			a.tell("lock.nothing")
 		}
-		if kerr != nil {
-			return nil
+		if kerr == nil && forgetReplaced(ctx, dir, key) != nil {
+			a.hint("lock.not-rotated")
 		}
-		return forgetReplaced(dir, key)
+		return nil
 	})
 }
 
+// rotateWithin is how long lock waits for another command on the profile.
+const rotateWithin = 5 * time.Second
+
 // forgetReplaced makes what was replaced or deleted in a profile unreadable, with the
 // passphrase too. It is done behind the session's end, which must wait for nothing.
-func forgetReplaced(dir string, key []byte) error {
-	p, err := client.OpenKey(dir, key)
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	return p.Lock()
+func forgetReplaced(ctx context.Context, dir string, key []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, rotateWithin)
+	defer cancel()
+	own := bytes.Clone(key)
+	_, err := awaited(ctx, func() (struct{}, error) {
+		defer clear(own)
+		p, err := client.OpenKey(dir, own)
+		if err != nil {
+			return struct{}{}, err
+		}
+		defer p.Close()
+		return struct{}{}, p.Lock()
+	})
+	return err
 }

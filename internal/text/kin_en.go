@@ -266,11 +266,12 @@ var kinEnglish = entries{
 	"passphrase.readable":      "Others can read %s: chmod 600 it.",
 	"passphrase.changed":       "The passphrase is changed.",
 
-	"unlock.done":   "Unlocked until %s.",
-	"unlock.failed": "the profile could not be kept open: %s",
-	"unlock.range":  "--for takes a second to %s",
-	"lock.done":     "Locked.",
-	"lock.nothing":  "It was not unlocked.",
+	"unlock.done":      "Unlocked until %s.",
+	"unlock.failed":    "the profile could not be kept open: %s",
+	"unlock.range":     "--for takes a second to %s",
+	"lock.done":        "Locked.",
+	"lock.nothing":     "It was not unlocked.",
+	"lock.not-rotated": "What was deleted or replaced within the last hour can still be read with the passphrase: another command is at work on the profile, or it can't be written.",
 
 	"wipe.ask":    "This destroys the profile in %s: contacts, messages, keys. Type %s: ",
 	"wipe.word":   "wipe",
