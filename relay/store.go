@@ -1,14 +1,11 @@
 package relay
 
 import (
-	"bytes"
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -172,42 +169,6 @@ func (s *store) update(f func(*bbolt.Tx) error) error {
 
 func (s *store) putKeys(tx *bbolt.Tx) error { return put(tx, bucketKeys, bucketKeys, &s.keys) }
 
-// sumSize is how much of a SHA-256 stands before each record. An altered bit of an id would
-// make another queue of it.
-const sumSize = 16
-
-func sumOf(key, record []byte) []byte {
-	h := sha256.New()
-	h.Write(key)
-	h.Write(record)
-	return h.Sum(nil)[:sumSize]
-}
-
-func put(tx *bbolt.Tx, bucket, key []byte, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return tx.Bucket(bucket).Put(key, append(sumOf(key, b), b...))
-}
-
-// parse reads what put has written under a key.
-func parse(key, b []byte, v any) error {
-	if len(b) < sumSize || !bytes.Equal(b[:sumSize], sumOf(key, b[sumSize:])) {
-		return fmt.Errorf("%w (a record fails its checksum)", ErrDamaged)
-	}
-	return json.Unmarshal(b[sumSize:], v)
-}
-
-func get[T any](tx *bbolt.Tx, bucket, key []byte) (*T, error) {
-	b := tx.Bucket(bucket).Get(key)
-	if b == nil {
-		return nil, nil
-	}
-	v := new(T)
-	return v, parse(key, b, v)
-}
-
 // load puts queues into RAM, and checks what is not.
 func (s *store) load() error {
 	return s.db.View(func(tx *bbolt.Tx) error {
@@ -283,49 +244,6 @@ func (s *store) delete(q *queue) error {
 		s.unindex(q)
 	}
 	return err
-}
-
-// markDeleted notes in a commit that what waits in a queue is to be erased.
-func (q *queue) markDeleted(tx *bbolt.Tx) error {
-	return put(tx, bucketDeleted, q.Receiver[:], struct{}{})
-}
-
-// deleted are the queues that a start has to erase. A queue that is not known is none of
-// them: relay.db may be an older one. Nor is one that is there: its DEL failed.
-func (s *store) deleted() (out []hash, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketDeleted).ForEach(func(k, _ []byte) error {
-			if q := s.receivers[hash(k)]; q == nil || q.Gone {
-				out = append(out, hash(k))
-			}
-			return nil
-		})
-	})
-	for h, q := range s.receivers {
-		if q.Gone && !slices.Contains(out, h) { // a PUT may have been on its way
-			out = append(out, h)
-		}
-	}
-	return out, err
-}
-
-// isErased notes that nothing waits in a deleted queue any more, nor comes back. It is
-// written with the next sweep.
-func (s *store) isErased(h hash) {
-	s.erasing.Lock()
-	defer s.erasing.Unlock()
-	s.erased = append(s.erased, h)
-}
-
-// takeErased returns what isErased has noted.
-func (s *store) takeErased() []hash {
-	s.erasing.Lock()
-	defer s.erasing.Unlock()
-	erased := s.erased
-	s.erased = nil
-	return erased
 }
 
 // reserve gives out batch numbers for the spool, once for ever: the next ones that are
