@@ -127,11 +127,11 @@ func worker(t *testing.T, begin, end, step uint64, each func(Result, string)) {
 	}
 }
 
-// play plays seeds in as many processes as there are CPUs.
+// play plays seeds in as many processes as -test.cpu says: with none, as there are CPUs.
 func play(t *testing.T, begin, n uint64, each func(Result)) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	step := uint64(runtime.NumCPU())
+	step := uint64(runtime.GOMAXPROCS(0))
 	for i := range step {
 		all.Go(func() {
 			worker(t, begin+i, begin+n, step, func(r Result, _ string) {
