@@ -56,7 +56,7 @@ func (s *session) newQueue(c *protocol.New) {
 	case code != protocol.CodeOK:
 		s.refuse(c.Corr, code, fullWait)
 	default:
-		s.relay.known(s)
+		s.relay.known(s, c.Key)
 		ids := &protocol.IDs{Corr: c.Corr.Number(), Receiver: receiver, Sender: sender}
 		s.answer(ids)
 		*ids = protocol.IDs{}

@@ -274,6 +274,26 @@ func TestAKeyThatIsBroughtProvesNothing(t *testing.T) {
 	}
 }
 
+// TestOneQueueTakesNotEveryPlace: who has one queue's key can show it on any number of
+// connections.
+func TestOneQueueTakesNotEveryPlace(t *testing.T) {
+	s := newStand(t, func(c *Config) { c.Connections = 20 })
+	first := s.dial()
+	b := s.queue(first, true)
+	for range 19 {
+		p := s.dial()
+		s.want(p.code(p.cancelCmd(b, 9)), protocol.CodeOK)
+	}
+	for range 3 {
+		s.queue(s.dial(), false)
+	}
+	s.want(first.code(first.cancelCmd(b, 9)), protocol.CodeOK)
+	s.end()
+	if n := len(s.relay.proofs); n != 0 {
+		t.Errorf("%d keys are counted, of no connection", n)
+	}
+}
+
 // TestChunksThatNeverEnd: beside as many frames of 64 KiB that stop half-way as may come
 // in at once, messages pass. Who sends one more, or has no queue, is hung up.
 func TestChunksThatNeverEnd(t *testing.T) {

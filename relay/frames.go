@@ -168,7 +168,7 @@ func (s *session) allowed(found bool, key *[32]byte, p protocol.Proof, n protoco
 	case !s.proved(*key, p, n, cmd):
 		s.refuse(n, protocol.CodeProof, 0)
 	default:
-		s.relay.known(s)
+		s.relay.known(s, *key)
 		return true
 	}
 	return false

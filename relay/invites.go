@@ -142,7 +142,7 @@ func (s *session) first(c *protocol.First) {
 	case code != protocol.CodeOK:
 		s.refuse(c.Corr, code, 0)
 	default:
-		s.relay.known(s)
+		s.relay.known(s, c.Key)
 		s.store(&q, c.Corr, c.Message, c.Class, c.Flags, c.Envelope)
 	}
 }

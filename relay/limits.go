@@ -13,6 +13,10 @@ const (
 	roomForUrgent = 0.05
 )
 
+// connectionsAKey are those of one queue's key that make way for nobody: its subscribers, or
+// its sender's, and some that are dead and not known to be.
+const connectionsAKey = 16
+
 // admit tells whether one more connection may begin, and counts it.
 func (r *Relay) admit(remote string) (prefix, bool) {
 	r.mu.Lock()
@@ -47,13 +51,19 @@ func (r *Relay) linkUp(s *session) error {
 	return nil
 }
 
-// known notes that a session has shown the key of a queue. Its reader calls it.
-func (r *Relay) known(s *session) {
+// known notes that a session has shown a key of a queue, unless connectionsAKey others have:
+// who has one queue is not to take everybody's place. Its reader calls it.
+func (r *Relay) known(s *session, key [32]byte) {
 	if s.rank == proven {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.proofs[key] == connectionsAKey {
+		return
+	}
+	r.proofs[key]++
+	s.by = key
 	r.rank(s, proven)
 }
 

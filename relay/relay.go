@@ -98,7 +98,8 @@ type Relay struct {
 	minute   *minute
 	coming   int // connections that are no websockets yet
 	unlinked int
-	unknown  [proven]unknown // by rank
+	unknown  [proven]unknown  // by rank
+	proofs   map[[32]byte]int // proven sessions, by key
 	prefixes prefixes
 	roomIs   float64
 	roomAt   time.Time
@@ -129,7 +130,7 @@ func Open(cfg Config) (*Relay, error) {
 		return nil, fmt.Errorf("a longest life of %v is less than an epoch of %v", cfg.MaxTTL, cfg.Epoch)
 	}
 	longest := protocol.TTLClasses[len(protocol.TTLClasses)-1]
-	r := &Relay{cfg: cfg, opened: time.Now(), mostWait: maxWaiting, stop: make(chan struct{}), left: make(chan struct{}, 1), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}}
+	r := &Relay{cfg: cfg, opened: time.Now(), mostWait: maxWaiting, stop: make(chan struct{}), left: make(chan struct{}, 1), chunks: make(chan struct{}, chunksAtOnce), sessions: map[*session]struct{}{}, subs: map[spool.QueueID][]*subscription{}, proofs: map[[32]byte]int{}}
 	r.limits = protocol.Limits{Epoch: cfg.Epoch, MaxTTL: uint16(min(epochs, time.Duration(longest))), Durable: !cfg.KeysInRAM, Window: protocol.Window}
 	r.upgrader = websocket.Upgrader{
 		Subprotocols: []string{protocol.Subprotocol}, HandshakeTimeout: linkWait, // it reads through onWire's buffer

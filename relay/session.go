@@ -57,6 +57,7 @@ type session struct {
 
 	// Guarded by Relay.mu.
 	rank     int
+	by       [32]byte      // the key that it is proven by
 	at       *list.Element // among those of its rank; nil if it has made way or is proven
 	unlinked bool          // it counts among those without a link
 
@@ -203,6 +204,9 @@ func (s *session) end() {
 	s.relay.mu.Lock()
 	delete(s.relay.sessions, s)
 	s.relay.rank(s, proven)
+	if s.relay.proofs[s.by]--; s.relay.proofs[s.by] <= 0 {
+		delete(s.relay.proofs, s.by)
+	}
 	if !s.linked && s.minute != nil {
 		s.minute.ek.release()
 	}

@@ -36,7 +36,7 @@ func (s *session) sub(c *protocol.Sub) {
 		case !s.proved(q.Key, c.Proofs[i], c.Corr, c):
 			a.Code = protocol.CodeProof
 		default:
-			s.relay.known(s)
+			s.relay.known(s, q.Key)
 			sub, code := s.subscribe(q.spoolID())
 			if a.Code = code; code != protocol.CodeOK {
 				break
