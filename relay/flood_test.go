@@ -97,6 +97,28 @@ func TestAFloodOfIdleCommandsIsSlowed(t *testing.T) {
 	})
 }
 
+// TestAFloodOfPingsIsSlowed: of what may be sent, none is shorter, and each is answered.
+func TestAFloodOfPingsIsSlowed(t *testing.T) {
+	inBubble(t, func(s *stand, p *peer) {
+		const pings = 100
+		begun := time.Now()
+		go func() {
+			for range pings {
+				if err := p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Minute)); err != nil {
+					t.Error(err)
+				}
+			}
+			p.send(&protocol.Unsub{Corr: p.corr(), Handle: 1})
+		}()
+		if _, err := p.frames(); err != nil {
+			t.Fatal(err)
+		}
+		if took, least := time.Since(begun), (pings-idleBurst-1)*time.Second/freeRate; took < least {
+			t.Fatalf("%d pings in %v; at least %v", pings, took, least)
+		}
+	})
+}
+
 // TestAReaderThatNeverReadsHoldsLittle: answers do not pile up for who does not take
 // them.
 func TestAReaderThatNeverReadsHoldsLittle(t *testing.T) {

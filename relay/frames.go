@@ -40,10 +40,13 @@ func (s *session) frames(r io.Reader) error {
 			return err
 		}
 		if !s.useful {
-			time.Sleep(s.idle.Reserve().Delay())
+			s.slow()
 		}
 	}
 }
+
+// slow has who asks for what comes to nothing wait for the pace of that.
+func (s *session) slow() { time.Sleep(s.idle.Reserve().Delay()) }
 
 // frame reads and carries out one frame, and leaves none of its ids on the stack. That
 // begins when it is here: the stack is large from then on, and some frames come slowly.

@@ -14,6 +14,9 @@ import (
 // begin brings the link up, and carries out what came with the client's half.
 func (s *session) begin() error {
 	s.ws.SetReadLimit(protocol.MaxWireMessage)
+	s.idle = rate.NewLimiter(freeRate, idleBurst)
+	pong := s.ws.PingHandler() // a ping is short, and costs a write
+	s.ws.SetPingHandler(func(data string) error { s.slow(); return pong(data) })
 	var err error
 	if s.minute, err = s.relay.current(); err != nil {
 		return err
@@ -43,7 +46,6 @@ func (s *session) begin() error {
 	s.hear()
 	s.ping = time.AfterFunc(pingAfter(), s.sendPing)
 	s.mu.Unlock()
-	s.idle = rate.NewLimiter(freeRate, idleBurst)
 	return s.frames(r)
 }
 
