@@ -9,6 +9,21 @@ import (
 	"kin/relay/spool"
 )
 
+// TestAnInviteThatAClockAheadEndedHasExpired: its blob is gone when the clock is right again.
+func TestAnInviteThatAClockAheadEndedHasExpired(t *testing.T) {
+	s := newStand(t, nil)
+	p := s.dial()
+	b := s.bare(p)
+	s.want(p.code(p.offerCmd(b, 48, protocol.ID{4}, sealed(8))), protocol.CodeOK)
+	if err := s.relay.sweepOnce(time.Now().Add(8 * 24 * time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	s.want(p.code(&protocol.Fetch{Corr: p.corr(), Location: protocol.ID{4}}), 10) // invite expired
+	if sub := p.sub(b); sub.Invite != 3 {                                         // expired
+		t.Errorf("its host is told %d", sub.Invite)
+	}
+}
+
 // TestAClockBefore2024GivesNoLife: whatever was given one would be over when the clock is
 // right, so everybody is asked to wait.
 func TestAClockBefore2024GivesNoLife(t *testing.T) {

@@ -59,8 +59,10 @@ type invite struct {
 	Tries    uint8
 }
 
+// state is an invite's at a time. An open one without its blob was swept by a clock that was
+// ahead: it has expired, though the clock is right again.
 func (i *invite) state(now time.Time) protocol.InviteState {
-	if i.State == protocol.InviteOpen && now.Unix() >= i.Expires {
+	if i.State == protocol.InviteOpen && (i.Blob == nil || now.Unix() >= i.Expires) {
 		return protocol.InviteExpired
 	}
 	return i.State
@@ -312,7 +314,8 @@ func (s *store) sweep(now time.Time) error {
 	var gone, changed []*queue
 	for _, q := range s.receivers {
 		if q.Invite != nil && q.Invite.Blob != nil && now.Unix() >= q.Invite.Expires {
-			q.Invite.Blob, q.used = nil, true
+			inv := *q.Invite
+			inv.Blob, q.Invite, q.used = nil, &inv, true
 		}
 		switch {
 		case q.Gone && (q.Invite == nil || now.Unix() >= q.Invite.Expires):
