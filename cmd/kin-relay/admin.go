@@ -60,7 +60,7 @@ var grantID = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
 func (a *app) grantCommand() *cobra.Command {
 	g := a.command("grant", "grant", cobra.NoArgs, nil)
-	g.RunE = nil
+	a.group(g)
 	var queues int
 	expires := span.Flag{D: firstLife}
 	n := a.command("new", "grant.new", cobra.NoArgs, func(ctx context.Context, _ []string) error {

@@ -81,24 +81,29 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 }
 
 func (a *app) root() *cobra.Command {
-	root := &cobra.Command{Use: "kin-relay", Short: a.say.T("relay.cmd"), SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs}
-	root.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			c.Help()
-			return &said{text: c.UseLine(), code: 2}
-		}
-		e := a.usage("relay.err.unknown", args[0]).(*said)
-		if near := root.SuggestionsFor(args[0]); len(near) > 0 {
-			e.hint = "kin-relay " + near[0]
-		}
-		return e
-	}
-	root.SuggestionsMinimumDistance = 2
+	root := &cobra.Command{Use: "kin-relay", Short: a.say.T("relay.cmd"), SilenceErrors: true, SilenceUsage: true}
+	a.group(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &said{text: err.Error(), code: 2} })
 	root.PersistentFlags().StringVar(&a.data, "data", "", a.say.T("relay.flag.data"))
 	root.AddCommand(a.serveCommand(), a.grantCommand(), a.checkCommand(), a.statusCommand(), a.versionCommand(), a.destroyCommand(),
 		a.notBuiltCommand("backup"), a.notBuiltCommand("restore"), a.manCommand(root))
 	return root
+}
+
+// group makes c a command that only has others: it is an error without the name of one.
+func (a *app) group(c *cobra.Command) {
+	c.Args, c.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			c.Help()
+			return &said{text: c.UseLine(), code: 2}
+		}
+		e := a.usage("relay.err.unknown", args[0]).(*said)
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			e.hint = c.CommandPath() + " " + near[0]
+		}
+		return e
+	}
 }
 
 // command is a command with its words from the catalogue.
