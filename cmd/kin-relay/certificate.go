@@ -5,11 +5,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"kin/internal/span"
+	"kin/protocol"
 )
 
 // certificate is what the relay serves TLS with. It is read again when its files have
@@ -88,15 +88,19 @@ func (l life) inspect(now time.Time, say func(string, ...any)) {
 	}
 }
 
-// name is the first host that the certificate is for; "" if it names none.
+// name is the first host that the certificate is for and that can be a relay's; "" if it names
+// none.
 func (c *certificate) name() string {
 	for _, n := range c.current().Leaf.DNSNames {
-		if !strings.HasPrefix(n, "*") {
+		if _, err := protocol.ParseHost("wss://" + n); err == nil {
 			return n
 		}
 	}
 	return ""
 }
+
+// isFor tells whether clients who connect to an IP address take the certificate.
+func (c *certificate) isFor(ip string) bool { return c.current().Leaf.VerifyHostname(ip) == nil }
 
 // folders are those in which the files are looked for, by name and by the link that a renewal
 // turns to another file.

@@ -104,10 +104,8 @@ func (a *app) verify(s *serveFlags, dir string) error {
 	if s.tls, err = readCertificate(s.cert, s.key); err != nil {
 		return err
 	}
-	if s.url == "" && unspecified(host) {
-		if _, err := protocol.ParseHost("wss://" + s.tls.name()); err != nil {
-			return a.usage("relay.err.nowhere", s.listen)
-		}
+	if s.url == "" && unspecified(host) && s.tls.name() == "" {
+		return a.usage("relay.err.nowhere", s.listen)
 	}
 	return nil
 }
@@ -239,13 +237,14 @@ func (s *serveFlags) reachedAt(at net.Addr) string {
 		return "ws://" + at.String()
 	}
 	host, port, err := net.SplitHostPort(at.String())
-	if err != nil || !unspecified(host) {
+	name := s.tls.name()
+	switch {
+	case err != nil, name == "", s.tls.isFor(host):
 		return "wss://" + at.String()
+	case port == "443":
+		return "wss://" + name
 	}
-	if port == "443" {
-		return "wss://" + s.tls.name()
-	}
-	return "wss://" + net.JoinHostPort(s.tls.name(), port)
+	return "wss://" + net.JoinHostPort(name, port)
 }
 
 // announce prints what a newcomer can paste, in one write.

@@ -122,7 +122,7 @@ func TestARenewedCertificateIsServed(t *testing.T) {
 }
 
 // TestTheCertificateNamesTheRelay: where it listens on all addresses, of which none is where
-// clients reach it.
+// clients reach it, or on one at which they would refuse the certificate.
 func TestTheCertificateNamesTheRelay(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
@@ -140,7 +140,12 @@ func TestTheCertificateNamesTheRelay(t *testing.T) {
 	if s.tls, err = readCertificate(cert, key); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.reachedAt(&net.TCPAddr{IP: net.IPv6unspecified, Port: 443}); got != "wss://relay.example.org" {
+	for _, ip := range []net.IP{net.IPv6unspecified, net.IPv4(203, 0, 113, 5)} { // the certificate is for neither
+		if got := s.reachedAt(&net.TCPAddr{IP: ip, Port: 443}); got != "wss://relay.example.org" {
+			t.Errorf("on %v it is at %q", ip, got)
+		}
+	}
+	if got := s.reachedAt(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443}); got != "wss://127.0.0.1:443" {
 		t.Errorf("%q", got)
 	}
 }
