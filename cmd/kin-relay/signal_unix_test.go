@@ -3,6 +3,10 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -41,4 +45,30 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 		}
 	}
 	t.Error("a second SIGTERM was never heard")
+}
+
+// TestWhatEndsTheRelayShowsNoID: systemd's watchdog ends one that stands still by a signal, for
+// which Go shows what every goroutine was at, and so the first bytes of each id that waits.
+func TestWhatEndsTheRelayShowsNoID(t *testing.T) {
+	c := exec.Command("kin-relay", "--data", t.TempDir(), "serve", "--listen", "127.0.0.1:0")
+	var told bytes.Buffer
+	c.Stderr = &told
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Process.Kill() })
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil { // it listens
+		t.Fatal(err)
+	}
+	if err := c.Process.Signal(syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	if s := told.String(); c.ProcessState.ExitCode() != 2 || strings.Contains(s, "goroutine ") {
+		t.Errorf("it ended with %v, and said: %s", c.ProcessState, s)
+	}
 }
