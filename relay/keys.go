@@ -29,7 +29,6 @@ func (k *kemKey) release() {
 func (r *Relay) current() (*minute, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.endMinute(time.Now())
 	if r.minute == nil {
 		ra, err := ecdh.X25519().GenerateKey(rand.Reader)
 		if err != nil {
@@ -39,19 +38,21 @@ func (r *Relay) current() (*minute, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.minute = &minute{ra, &kemKey{dk: dk, public: dk.EncapsulationKey()}, time.Now()}
+		r.minute = &minute{ra, &kemKey{dk: dk, public: dk.EncapsulationKey()}}
+		time.AfterFunc(minuteKeys, r.endMinute)
 	}
 	r.minute.ek.pending++
 	return r.minute, nil
 }
 
-// endMinute forgets the minute's keys if it is over. mu is held.
-func (r *Relay) endMinute(now time.Time) {
-	if m := r.minute; m != nil && now.Sub(m.made) >= minuteKeys {
-		r.minute = nil
-		if m.ek.over = true; m.ek.pending <= 0 {
-			m.ek.dk = nil
-		}
+// endMinute forgets the minute's keys, also where nobody else comes.
+func (r *Relay) endMinute() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ek := r.minute.ek
+	r.minute, ek.over = nil, true
+	if ek.pending <= 0 {
+		ek.dk = nil
 	}
 }
 

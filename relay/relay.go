@@ -340,7 +340,6 @@ func within(ctx context.Context, closed <-chan struct{}) bool {
 
 // minute is what a minute's connections share: RA, which proves commands, and ekR.
 type minute struct {
-	ra   *ecdh.PrivateKey
-	ek   *kemKey
-	made time.Time
+	ra *ecdh.PrivateKey
+	ek *kemKey
 }

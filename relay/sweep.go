@@ -25,7 +25,6 @@ func (r *Relay) sweep() {
 
 func (r *Relay) sweepOnce(now time.Time) error {
 	r.mu.Lock()
-	r.endMinute(now)
 	r.prefixes.sweep(now)
 	r.mu.Unlock()
 	err := r.spool.Sweep(now)

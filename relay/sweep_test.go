@@ -60,3 +60,22 @@ func TestIdleSweepLeavesTheDiskAlone(t *testing.T) {
 		})
 	})
 }
+
+// TestAMinutesKeysDieWithIt: at its end, also between two sweeps, and where nobody else comes.
+func TestAMinutesKeysDieWithIt(t *testing.T) {
+	inBubble(t, func(s *stand, p *peer) {
+		time.Sleep(90 * time.Second)
+		m, err := s.relay.current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.relay.mu.Lock()
+		m.ek.release() // its link is up
+		s.relay.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if m.ek.dk != nil {
+			t.Error("its key of the link is there after a minute")
+		}
+	})
+}
