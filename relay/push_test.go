@@ -109,3 +109,45 @@ func TestNoMessageComesBeforeItsHandle(t *testing.T) {
 		next[*protocol.Msg](p)
 	})
 }
+
+// TestNoMessageComesBehindAnUnsub: whose OK is given while the queue is read.
+func TestNoMessageComesBehindAnUnsub(t *testing.T) {
+	dir := t.TempDir()
+	s := newStand(t, func(c *Config) { c.Dir = dir })
+	p := s.dial()
+	b := s.queue(p, true)
+	p.ws.Close()
+	s.end() // nothing is in memory any more
+	disk := &gate{inside: make(chan bool), open: make(chan bool)}
+	s = newStand(t, func(c *Config) { c.Dir, c.FS = dir, disk })
+	p = s.dial()
+	if err := s.relay.sweepOnce(time.Now()); err != nil { // which reads too, once
+		t.Fatal(err)
+	}
+	disk.shut.Store(true)
+	handle := p.sub(b).Handle
+	<-disk.inside
+	p.send(&protocol.Unsub{Corr: p.corr(), Handle: handle})
+	one := s.session()
+	until(t, "it is not answered", func() bool {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		return len(one.out) > 0
+	})
+	close(disk.open)
+	p.send(&protocol.Unsub{Corr: p.corr(), Handle: handle})
+	for {
+		as, err := p.frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range as {
+			switch a.(type) {
+			case *protocol.Msg:
+				t.Error("a message came for a queue that is read no more")
+			case *protocol.Error: // the second UNSUB's
+				return
+			}
+		}
+	}
+}

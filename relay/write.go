@@ -164,8 +164,10 @@ func (s *session) push() {
 			spool.Forget(records)
 			return
 		}
-		for _, r := range records {
-			s.seal(sub, r)
+		if s.subscription(sub.handle) == sub { // else its end was answered meanwhile
+			for _, r := range records {
+				s.seal(sub, r)
+			}
 		}
 		spool.Forget(records)
 		sub.dirty = sub.dirty || len(records) == room
