@@ -42,8 +42,12 @@ func (a *app) ask(ctx context.Context, method, path string, body, answer any) er
 		return err
 	}
 	w, err := c.Do(q)
-	if err != nil {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
 		return a.fail("relay.err.not-running")
+	}
+	if err != nil {
+		return a.fail("relay.err.no-answer")
 	}
 	defer w.Body.Close()
 	if w.StatusCode != http.StatusOK {
@@ -137,7 +141,7 @@ func (a *app) checkCommand() *cobra.Command {
 			}
 			inspect(dir, say)
 			if err := a.ask(ctx, "GET", "/status", nil, &relay.Status{}); err != nil {
-				say("relay.check.not-alive")
+				found = append(found, err.Error())
 			} else {
 				var l life
 				if err := a.ask(ctx, "GET", "/certificate", nil, &l); err != nil {
@@ -162,7 +166,7 @@ func (a *app) checkCommand() *cobra.Command {
 
 func (a *app) destroyCommand() *cobra.Command {
 	var yes bool
-	c := a.command("destroy", "destroy", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+	c := a.command("destroy", "destroy", cobra.NoArgs, func(context.Context, []string) error {
 		dir, err := a.folder()
 		if err != nil {
 			return err
@@ -182,7 +186,8 @@ func (a *app) destroyCommand() *cobra.Command {
 			}
 		}
 		_, lost := os.Stat(filepath.Join(dir, "relay.db")) // with its lock
-		if lost != nil && a.ask(ctx, "GET", "/status", nil, &relay.Status{}) == nil {
+		if c, err := net.Dial("unix", filepath.Join(dir, adminSocket)); lost != nil && err == nil {
+			c.Close()
 			return a.fail("relay.err.running")
 		}
 		err = relay.Destroy(dir)

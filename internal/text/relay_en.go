@@ -63,6 +63,8 @@ var relayEnglish = entries{
 	"relay.err.grant-id":         "%q is no grant's ID: that has 8 digits, 0 to 9 and a to f",
 	"relay.err.grant-id.hint":    "kin-relay grant list",
 	"relay.err.not-running":      "the relay does not run with this data folder",
+	"relay.err.no-answer":        "the relay runs with this data folder, but does not answer",
+	"relay.err.no-answer.hint":   "Wait a moment. If it still does not, stop it and start it again.",
 	"relay.err.running":          "the relay still runs with this data folder: stop it first",
 	"relay.err.no-data":          "there is no relay's data in %s",
 	"relay.err.declined":         "nothing was done",
@@ -78,5 +80,4 @@ var relayEnglish = entries{
 	"relay.check.journal":          "the file system journals data: erased keys may stay in the journal; mount with data=ordered",
 	"relay.check.certificate-over": "the certificate was good until %s: renew it, and the relay takes the new one by itself",
 	"relay.check.certificate-ends": "the certificate is good until %s only: see why it is not renewed",
-	"relay.check.not-alive":        "the relay does not run",
 }
