@@ -125,6 +125,21 @@ var floods = map[string]func(a *attacker) error{
 			return p.from.flush()
 		})
 	},
+	"ping": func(a *attacker) error { // of websockets: nothing is shorter, and each is answered
+		c, err := dial("kin", a.relay)
+		if err != nil {
+			return err
+		}
+		go a.drain(c)
+		return a.commands(c, func() error {
+			for range 16 {
+				if err := c.ws.WriteControl(websocket.PingMessage, nil, time.Time{}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	},
 	"garbage": func(a *attacker) error {
 		c, err := dial("kin", a.relay)
 		if err != nil {
