@@ -155,13 +155,9 @@ func (p *Profile) fetchInvite(ctx context.Context, c *conn, inv protocol.Invite,
 				return err
 			}
 		}
-		relay := inv.Relay
-		if len(meta.relays) > 0 {
-			relay = meta.relays[0]
-		}
 		contact.Calls = meta.name
 		contact.Join = &joining{Invite: inv, Bundle: b.Marshal(), Ticket: meta.tickets[0], Name: name,
-			In: inQueue{Relay: relay, Key: newKey(), Envelope: newKey()}, Claim: newKey()}
+			In: inQueue{Relay: inv.Relay, Key: newKey(), Envelope: newKey()}, Claim: newKey()}
 		who = contact.ID
 		return nil
 	})
@@ -203,17 +199,10 @@ func (p *Profile) makeFlight(ctx context.Context, c *conn, who id) error {
 	if err != nil || j.Session != nil {
 		return err
 	}
-	own := c
-	if j.In.Relay.Fingerprint != j.Invite.Relay.Fingerprint {
-		if own, err = dial(ctx, p.Dial, j.In.Relay, 0); err != nil {
-			return err
-		}
-		defer own.close()
-	}
-	if err := own.makeQueue(ctx, j.Ticket, &j.In); err != nil {
+	if err := c.makeQueue(ctx, j.Ticket, &j.In); err != nil {
 		return err
 	}
-	if err := own.offer(ctx, j.In, j.Claim, 0, protocol.ID{}, nil); err != nil {
+	if err := c.offer(ctx, j.In, j.Claim, 0, protocol.ID{}, nil); err != nil {
 		return err
 	}
 	return p.update(nil, func(w *work) error {

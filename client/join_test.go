@@ -1,8 +1,10 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"kin/client/ratchet"
 	"kin/protocol"
 	"kin/relay"
 )
@@ -127,6 +130,53 @@ func TestAJoinWhoseLastCommitFailsIsKnown(t *testing.T) {
 		known(true)
 		if c, err := g.Join(s.t.Context(), inv[1], "", ""); err != nil || !c.Joined {
 			t.Errorf("%+v, %v", c, err)
+		}
+	})
+}
+
+// Who makes an invite chooses the relay that it names, and no other: the guest's device would
+// connect there for as long as the contact lives.
+func TestAnInviteChoosesNoOtherRelay(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		_, g := w.couple()
+		text, err := w.relay.NewGrant(2, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grant, err := protocol.ParseGrant(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := ratchet.NewHostKeys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := dial(t.Context(), w.dial, w.address, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		tickets, in := []protocol.ID{newTicket(), newTicket()}, inQueue{Key: newKey()}
+		if err := errors.Join(c.issue(t.Context(), grant, tickets), c.makeQueue(t.Context(), tickets[0], &in)); err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := protocol.Address{Hosts: []protocol.Host{{Name: "127.0.0.1:2"}}, Fingerprint: protocol.Fingerprint{9}}
+		b, err := keys.Bundle(w.address.Fingerprint, in.Sender, marshalMeta(&items{tickets: tickets[1:], relays: []protocol.Address{elsewhere}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets := ratchet.DeriveInvite(b.Hash())
+		if err := c.offer(t.Context(), in, secrets.Claim, 24, secrets.Location, ratchet.SealBundle(b)); err != nil {
+			t.Fatal(err)
+		}
+		g.Dial = func(ctx context.Context, network, at string) (net.Conn, error) {
+			if at != w.address.Hosts[0].Name {
+				t.Errorf("the guest connects to %s", at)
+			}
+			return w.dial(ctx, network, at)
+		}
+		if _, err := g.Join(t.Context(), protocol.Invite{Relay: w.address, Hash: b.Hash()}, "", "other"); err != nil {
+			t.Error(err)
 		}
 	})
 }
