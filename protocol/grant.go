@@ -17,11 +17,11 @@ func GrantText(g ID) string {
 	return grantPrefix + encode32(append(g[:], Hash("kin/1 grant text", g[:])[:4]...))
 }
 
-// ParseGrant reads a grant; it forgives case, spaces, hyphens and look-alikes.
+// ParseGrant reads a grant; it forgives case, spaces, dashes and look-alikes.
 func ParseGrant(s string) (ID, error) {
 	var text []byte
 	for _, r := range s {
-		if unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) || r == '-' {
+		if unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Dash, r) {
 			continue
 		}
 		text = append(text, mend(r))

@@ -114,6 +114,11 @@ func TestGrantComesBack(t *testing.T) {
 				t.Fatalf("%q: %v", s, err)
 			}
 		}
+		for _, hyphen := range "-\u2010\u2011\uff0d" { // a keyboard's, two of typesetters', full-width
+			if got, err := ParseGrant(text[:9] + string(hyphen) + text[9:]); err != nil || got != g {
+				t.Fatalf("with U+%04X: %v", hyphen, err)
+			}
+		}
 		if _, err := ParseGrant(text[:len(text)-1]); !errors.Is(err, ErrGrant) {
 			t.Fatal("a cut grant is taken")
 		}

@@ -124,7 +124,7 @@ export function parseAddress(text) {
 }
 
 export function parseGrant(text) {
-  const s = [...text].filter((c) => !/[\p{White_Space}\p{Cf}-]/u.test(c)).join('')
+  const s = [...text].filter((c) => !/[\p{White_Space}\p{Cf}\p{Dash}]/u.test(c)).join('')
   if (s.length !== 54 || [...s.slice(0, 9)].map((c) => alphabet[value(c)]).join('') !== 'k1ngrant1') refuse('grant')
   const b = decode32(s.slice(9), 'grant')
   const grant = b.slice(0, 24)
