@@ -99,3 +99,31 @@ func failing(d *disktest.FS, fault error) (told int, owed map[int]string, destro
 	destroyed = []string{"the first key", "the third key", "the fourth key"}
 	return told, map[int]string{0: "the fifth key", 1: "the second key"}, destroyed, err
 }
+
+// TestAWipeThatIsRepeatedBelievesNoCache: one of a wipe's operations fails, and it is done
+// again. What it then says to be gone is in no version of any sector.
+func TestAWipeThatIsRepeatedBelievesNoCache(t *testing.T) {
+	for n := 1; ; n++ {
+		d := disktest.New()
+		f, err := Create(d, "keys", 4)
+		if err == nil {
+			err = f.Set(2, []byte("a key of an epoch"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.FailAt(d.Ops()+n, syscall.EIO)
+		if err := Wipe(d, "keys"); err == nil {
+			if n < 4 { // the mark and a slot, each with its sync
+				t.Fatalf("only %d operations failed", n-1)
+			}
+			return
+		}
+		if err := Wipe(d, "keys"); err != nil {
+			t.Fatalf("operation %d: %v", n, err)
+		}
+		if d.Contains("keys", []byte("a key of an epoch")) {
+			t.Errorf("operation %d failed, and the wipe behind it left the key on the disk", n)
+		}
+	}
+}

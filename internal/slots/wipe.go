@@ -1,6 +1,7 @@
 package slots
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,18 +26,21 @@ func wipe(f disk.File) error {
 	if err != nil {
 		return fmt.Errorf("wipe slot file: %w", err)
 	}
+	b := make([]byte, slotSize)
+	f.ReadAt(b, 0) // what can't be read has no mark
+	again := bytes.HasPrefix(b[markOffset:], []byte(mark))
 	_, markErr := f.WriteAt([]byte(mark), markOffset)
 	if markErr == nil {
 		markErr = f.Sync()
 	}
 	// Keys die whether or not the mark could be written. Few slots are in use, and
 	// on a slow stick writing all of them could take more than the second that a
-	// wipe may last.
-	b := make([]byte, slotSize)
+	// wipe may last. But where the mark was there, a sync may have failed: then the
+	// kernel's cache can show zeros that are not on the disk.
 	var errs []error
 	for block := 1; int64(block)*slotSize < size; block++ {
 		n, err := f.ReadAt(b, int64(block)*slotSize)
-		if (err == nil || err == io.EOF) && allZero(b[:n]) {
+		if !again && (err == nil || err == io.EOF) && allZero(b[:n]) {
 			continue
 		}
 		errs = append(errs, zero(f, block, 1))
