@@ -137,7 +137,7 @@ func Create(dir string, passphrase []byte, p Params, keep time.Duration, first f
 	v = &Vault{dir: dir, ring: newRing(newKey())}
 	if err = v.create(passphrase, p, keep, first); err != nil {
 		v.Close()
-		removeFiles(dir)
+		removeFiles(dir, recordsName, newName, lockName, slotsName)
 	}
 	unlock()
 	if err == nil {

@@ -13,8 +13,9 @@ import (
 // Wipe ends the profile in dir. It needs no passphrase and waits for nobody: it
 // marks the slot file as wiped, destroys every slot, and then removes the files
 // and, if nothing else is in it, the folder. Another process that is in the
-// middle of a commit gets ErrWiped. It goes on past an error and may be repeated;
-// where there is nothing it returns ErrNotFound, and ErrForeign as Create does.
+// middle of a commit gets ErrWiped. It goes on past an error and may be repeated: a
+// slot file that could not be overwritten stays for that. Where there is nothing it
+// returns ErrNotFound, and ErrForeign as Create does.
 func Wipe(dir string) error {
 	if err := foreign(dir); err != nil {
 		return err
@@ -28,16 +29,20 @@ func Wipe(dir string) error {
 		}
 		err = nil
 	}
-	err = errors.Join(err, removeFiles(dir))
+	names := []string{recordsName, newName, lockName}
+	if err == nil { // else it stays, for another try
+		names = append(names, slotsName)
+	}
+	err = errors.Join(err, removeFiles(dir, names...))
 	os.Remove(dir) // stays if it holds anything else
 	return err
 }
 
-// removeFiles removes what a profile consists of, the slot file last: until then
-// its mark tells everybody.
-func removeFiles(dir string) error {
+// removeFiles removes files that a profile consists of, in their order. The slot file is
+// named last: until then its mark tells everybody.
+func removeFiles(dir string, names ...string) error {
 	var errs []error
-	for _, name := range []string{recordsName, newName, lockName, slotsName} {
+	for _, name := range names {
 		errs = append(errs, remove(filepath.Join(dir, name)))
 	}
 	if err := (disk.OS{}).SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
