@@ -14,7 +14,6 @@ import (
 type visitOptions struct {
 	only   *protocol.Address // this relay alone
 	all    bool              // what is left for later, because a relay asked to wait, is an error
-	anew   id                // a contact: what was refused to them for good is tried, however lately that was
 	follow bool
 	came   func() error // something may have come; at the end of a visit, and while following
 }
@@ -184,7 +183,6 @@ func (p *Profile) visit(ctx context.Context, r *relayWork, o *visitOptions, repo
 	}
 	defer c.close()
 	v := newVisit(p, c, r.address, report)
-	v.anew = o.anew
 	if err := v.outgo(ctx); err != nil {
 		return err
 	}
@@ -286,9 +284,6 @@ func (p *Profile) try(ctx context.Context, wait time.Duration, o visitOptions, d
 	var total Report
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
 		report, err := p.exchange(ctx, &o)
-		if err == nil {
-			o.anew = id{}
-		}
 		total.merge(&report)
 		total.Queued = report.Queued
 		ok, derr := done(report, err)

@@ -20,7 +20,6 @@ type visit struct {
 	conn    *conn
 	relay   protocol.Address
 	report  *Report
-	anew    id                   // a contact: the next flush tries what was refused to them for good, however lately
 	refused map[id]error         // by contact: why the first flight came to nothing
 	waits   map[protocol.ID]wait // by receiver: queues that the relay can't read out or delete now
 
@@ -66,7 +65,7 @@ func (v *visit) due() ([]*outgoing, error) {
 			if out, err := w.goesOut(c, o); !out || err != nil {
 				return err
 			}
-			if p, waits := o.waits(v.early(o, w.now) || v.putAt[o.ID], w.now); waits {
+			if p, waits := o.waits(o.early(w.now) || v.putAt[o.ID], w.now); waits {
 				if first, ok := held[p]; !ok || o.Seq < first {
 					held[p] = o.Seq
 				}
@@ -130,10 +129,6 @@ func (o *op) waits(early bool, now time.Time) (place, bool) {
 // forGood tells whether a relay's last word on an op was a refusal that no wait mends.
 func (o *op) forGood() bool { return o.Code != protocol.CodeOK && !o.Code.Temporary() }
 
-func (v *visit) early(o *op, now time.Time) bool {
-	return o.early(now) && !(v.anew == o.Contact && o.forGood())
-}
-
 // early tells whether it is not yet time to try again. A clock that was ahead makes
 // nobody wait for longer than a relay may ask.
 func (o *op) early(now time.Time) bool {
@@ -158,7 +153,7 @@ func (o *op) group() int {
 // memory alone.
 func (v *visit) wants(o *op, now time.Time) bool {
 	switch {
-	case v.early(o, now), v.putAt[o.ID]:
+	case o.early(now), v.putAt[o.ID]:
 		return false
 	case o.Cancel:
 		return true
@@ -174,7 +169,6 @@ func (v *visit) wants(o *op, now time.Time) bool {
 // committed together.
 func (v *visit) flush(ctx context.Context) error {
 	v.putAt = map[protocol.MessageID]bool{}
-	defer func() { v.anew = id{} }()
 	for {
 		ops, err := v.due()
 		if err != nil || len(ops) == 0 {

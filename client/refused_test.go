@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -77,6 +78,31 @@ func TestAnEarlierRefusalIsNoAnswer(t *testing.T) {
 		time.AfterFunc(time.Minute, w.mend)
 		if _, err := k.Send(t.Context(), "G", "three", SendOptions{Wait: 5 * time.Minute}); !isRefused(err, protocol.CodeUnknownQueue) {
 			t.Error(err)
+		}
+	})
+}
+
+// A relay's refusal is said, though another relay can't be reached in the same try.
+func TestARefusalIsSaidThoughAnotherRelayIsGone(t *testing.T) {
+	inTown(t, func(t *testing.T, w *town) {
+		k, g := w.couple()
+		if err := g.Remove(t.Context(), "K"); err != nil {
+			t.Fatal(err)
+		}
+		gone := protocol.Address{Hosts: []protocol.Host{{Name: "127.0.0.1:9"}}}
+		err := k.update(nil, func(c *work) error { return c.dropQueue(inQueue{Relay: gone, Key: newKey(), Receiver: newTicket()}) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.Dial = func(ctx context.Context, network, at string) (net.Conn, error) {
+			if at == gone.Hosts[0].Name {
+				return nil, errors.New("no such host")
+			}
+			return w.dial(ctx, network, at)
+		}
+		sent, err := k.Send(t.Context(), "G", "hello", SendOptions{Wait: 10 * time.Second})
+		if !isRefused(err, protocol.CodeUnknownQueue) || sent.State != StateQueued {
+			t.Errorf("%s: %v", sent.State, err)
 		}
 	})
 }

@@ -41,12 +41,12 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 	if o.TTL < minLife || o.Until < minLife || o.Until > DefaultUntil {
 		return Sent{}, fmt.Errorf("a message lives %v to %v", minLife, DefaultUntil)
 	}
-	sent, who, err := p.compose(label, text, o)
+	sent, err := p.compose(label, text, o)
 	if errors.Is(err, ErrNotJoined) && !o.QueueOnly {
 		// They may have joined since this profile last looked.
 		report, xerr := p.exchange(ctx, &visitOptions{})
 		p.overhear(report)
-		if sent, who, err = p.compose(label, text, o); errors.Is(err, ErrNotJoined) {
+		if sent, err = p.compose(label, text, o); errors.Is(err, ErrNotJoined) {
 			err = errors.Join(err, xerr)
 		}
 	}
@@ -54,12 +54,9 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 		return sent, err
 	}
 	var st Status
-	report, err := p.try(ctx, o.Wait, visitOptions{anew: who}, func(_ Report, xerr error) (bool, error) {
+	report, err := p.try(ctx, o.Wait, visitOptions{}, func(Report, error) (bool, error) {
 		if st, err = p.statusOf(sent.ID); err != nil || st.State != StateQueued {
 			return true, err
-		}
-		if xerr != nil { // the relay may not have been asked
-			return false, nil
 		}
 		err := p.refusedForGood(sent.ID)
 		return err != nil, err
@@ -100,17 +97,31 @@ func (p *Profile) refusedForGood(u uuid.UUID) error {
 }
 
 // compose stores a text, sealed, in the outbox.
-func (p *Profile) compose(label, text string, o SendOptions) (out Sent, who id, err error) {
+func (p *Profile) compose(label, text string, o SendOptions) (out Sent, err error) {
 	parts := split(text)
 	if len(parts) > maxFragments {
-		return Sent{}, id{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(text), maxFragments*fragmentSize)
+		return Sent{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(text), maxFragments*fragmentSize)
 	}
 	err = p.change(label, func(w *work, c *contact) (err error) {
+		if err := w.askAgain(c); err != nil {
+			return err
+		}
 		out, err = w.compose(c, parts, o)
-		who = c.ID
 		return err
 	})
-	return out, who, err
+	return out, err
+}
+
+// askAgain has what was refused to a contact for good be tried again, however lately that
+// was. What was said of it then answers nothing any more.
+func (w *work) askAgain(c *contact) error {
+	return eachRecord(w, tableOutbox, func(key []byte, o *op) error {
+		if o.Contact != c.ID || !o.forGood() {
+			return nil
+		}
+		o.Code, o.Retry = protocol.CodeOK, time.Time{}
+		return w.put(tableOutbox, key, o)
+	})
 }
 
 func (w *work) compose(c *contact, parts [][]byte, o SendOptions) (Sent, error) {
