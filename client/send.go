@@ -44,7 +44,7 @@ func (p *Profile) Send(ctx context.Context, label, text string, o SendOptions) (
 	sent, err := p.compose(label, text, o)
 	if errors.Is(err, ErrNotJoined) && !o.QueueOnly {
 		// They may have joined since this profile last looked.
-		report, xerr := p.exchange(ctx, &visitOptions{})
+		report, xerr := p.try(ctx, o.Wait, visitOptions{}, func(_ Report, err error) (bool, error) { return true, err }, func() bool { return false })
 		p.overhear(report)
 		if sent, err = p.compose(label, text, o); errors.Is(err, ErrNotJoined) {
 			err = errors.Join(err, xerr)

@@ -13,16 +13,23 @@ import (
 // for longer than they wait, nor from giving up.
 func TestASilentRelayKeepsNobody(t *testing.T) {
 	inTown(t, func(t *testing.T, w *town) {
-		_, g := w.couple()
+		k, g := w.couple()
+		w.invite(k, "N")
+		time.Sleep(time.Minute) // nobody has just heard anything
 		g.Dial = func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			go io.Copy(io.Discard, far)
 			return near, nil
 		}
+		k.Dial = g.Dial
 		for name, f := range map[string]func() error{
 			"sync --wait": func() error { _, err := g.Sync(t.Context(), 2*time.Second); return err },
 			"send --wait": func() error {
 				_, err := g.Send(t.Context(), "K", "update", SendOptions{Wait: 2 * time.Second})
+				return err
+			},
+			"send --wait to who has not joined": func() error {
+				_, err := k.Send(t.Context(), "N", "update", SendOptions{Wait: 2 * time.Second})
 				return err
 			},
 			"Ctrl-C": func() error {
