@@ -217,12 +217,12 @@ var kinEnglish = entries{
 	"send.shell-history":   "The text stands in your shell's history now. Without TEXT, kin asks for it.",
 	"send.refused":         "Not out: the relay takes nothing for %s. It is kept on this device, and tried again.",
 	"send.queued":          "Not out yet. It is kept on this device and goes out to %s with the next command.",
-	"send.on_relay":        "On the relay. %s has not collected it yet.",
-	"send.on_relay_memory": "On the relay, in memory. %s has not collected it yet.",
+	"send.on_relay":        "On the relay. There is no sign yet that %s has it.",
+	"send.on_relay_memory": "On the relay, in memory. There is no sign yet that %s has it.",
 	"send.delivered":       "Delivered to %s.",
 	"send.read":            "Delivered to %s.",
 	"send.cancelled":       "The message to %s was cancelled meanwhile.",
-	"send.expired_unread":  "Expired before %s collected it.",
+	"send.expired_unread":  "It expired; there was no sign that %s received it.",
 
 	"cancel.cancelled":       "Cancelled, if %s has not read it before.",
 	"cancel.delivered":       "Too late: the device of %s has it.",
@@ -275,7 +275,7 @@ var kinEnglish = entries{
 
 	"wipe.ask":    "This destroys the profile in %s: contacts, messages, keys. Type %s: ",
 	"wipe.word":   "wipe",
-	"wipe.done":   "Wiped. Nothing is left of the profile on this device.",
+	"wipe.done":   "Wiped. The keys are overwritten and the files removed. Some disks keep traces that an expert can find.",
 	"wipe.failed": "not everything could be removed: %s",
 
 	"profile.no-folder": "no folder for the profile: set --profile",
