@@ -91,7 +91,11 @@ func (a *app) newPassphrase(ctx context.Context) ([]byte, error) {
 	return a.choosePassphrase(ctx, t)
 }
 
+// choosePassphrase asks on the alternate screen: the words stay in no scrollback.
 func (a *app) choosePassphrase(ctx context.Context, t *terminal) ([]byte, error) {
+	s := &screen{tty: t, out: t.out}
+	a.enter(s)
+	defer s.leave()
 	offered := fiveWords()
 	t.write(a.t("passphrase.offer", offered) + "\n")
 	for {

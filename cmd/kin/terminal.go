@@ -16,7 +16,7 @@ import (
 type terminal struct {
 	file *os.File // read from; also for the echo
 	r    *bufio.Reader
-	out  io.Writer
+	out  *os.File
 }
 
 // terminal is nil where nobody could answer. It is stdin and stderr if both are
@@ -29,7 +29,7 @@ func (a *app) terminal() *terminal {
 	in, err := isTerminal(a.stdin), isTerminal(a.err)
 	switch {
 	case in && err:
-		a.tty = &terminal{a.stdin.(*os.File), a.in, a.err}
+		a.tty = &terminal{a.stdin.(*os.File), a.in, a.err.(*os.File)}
 	case in || err || isTerminal(a.out):
 		if r, w, err := openTerminal(); err == nil {
 			a.tty = &terminal{r, bufio.NewReader(r), w}
