@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"kin/client"
@@ -167,8 +168,9 @@ func (a *app) explain(err error) (message, hint string) {
 // noProfile says where there is none.
 func (a *app) noProfile(dir string) error { return a.fail("err.no-profile-at", dir) }
 
-// flagError puts an error of the flag parser into words; exit code 2.
-func (a *app) flagError(err error) error {
+// flagError puts an error of the flag parser into words; exit code 2. Behind a command
+// that is unknown every option is: the command is what was mistyped.
+func (a *app) flagError(c *cobra.Command, err error) error {
 	var (
 		words    *said
 		unknown  *pflag.NotExistError
@@ -178,6 +180,8 @@ func (a *app) flagError(err error) error {
 	switch {
 	case errors.As(err, &words):
 		return words
+	case errors.As(err, &unknown) && c.HasAvailableSubCommands() && c.Flags().NArg() > 0:
+		return a.unknownCommand(c, c.Flags().Arg(0))
 	case errors.As(err, &unknown):
 		return a.usage("usage.unknown-flag", unknown.GetSpecifiedName())
 	case errors.As(err, &noValue):

@@ -20,7 +20,7 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { a.help(a.out, c) })
 	root.SetHelpCommand(a.helpCommand(root))
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return a.flagError(err) })
+	root.SetFlagErrorFunc(a.flagError)
 
 	f := root.PersistentFlags()
 	a.given = f.Changed
