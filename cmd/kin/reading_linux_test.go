@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // unread is how many texts of a contact are new.
@@ -152,5 +155,20 @@ func TestOnlyStdoutIsATerminal(t *testing.T) {
 	before, behind, entered := bytes.Cut(out, []byte(enterScreen))
 	if code != 0 || !entered || len(before) > 0 || !bytes.Contains(behind, []byte("text 00")) || !bytes.Contains(behind, []byte(leaveScreen)) {
 		t.Errorf("%d, %q", code, out)
+	}
+}
+
+// TestASmallScreenRollsNowhere: a phone that lies on its side, with its keyboard up, has
+// four lines.
+func TestASmallScreenRollsNowhere(t *testing.T) {
+	master, slave := openPTY(t)
+	defer master.Close()
+	defer slave.Close()
+	if err := unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 4, Col: 60}); err != nil {
+		t.Fatal(err)
+	}
+	pages := new(app).pages(&screen{tty: &terminal{file: slave}}, []string{"a", "b", "c", "d", "e"})
+	if want := []string{"a\nb\n", "c\nd\n", "e\n"}; !slices.Equal(pages, want) {
+		t.Errorf("%q", pages)
 	}
 }

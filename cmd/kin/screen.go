@@ -75,10 +75,10 @@ func (a *app) pages(s *screen, lines []string) []string {
 	return pages
 }
 
-// pageLines is how many lines a page has, with one left for the prompt.
+// pageLines is how many lines a page has: two are left for the prompt, if there are so many.
 func (s *screen) pageLines() int {
 	_, height := s.tty.size()
-	return height - 2
+	return max(1, height-2)
 }
 
 // lastPage is the page that lines end on.

@@ -137,10 +137,11 @@ func (t *terminal) text(ctx context.Context) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// size is the terminal's size in columns and lines, or a small guess.
+// size is the terminal's size in columns and lines, or a small guess if it tells none.
+// However small it is, it is so: what is cut for a larger one rolls away unseen.
 func (t *terminal) size() (columns, lines int) {
 	columns, lines, err := term.GetSize(int(t.file.Fd()))
-	if err != nil || columns < 20 || lines < 5 {
+	if err != nil || columns == 0 || lines == 0 {
 		return 80, 24
 	}
 	return columns, lines
