@@ -91,17 +91,15 @@ const shownAtFirst = 10
 func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, label string) error {
 	var report client.Report
 	defer func() { a.events(merged(report.Events, p.Overheard())) }() // once the screen is left
-	if s := a.screen(); s != nil {
+	s := a.screen()
+	if s == nil { // stdout leads elsewhere
+		s = &screen{tty: t, out: t.out}
+	} else {
 		a.enter(s)
 		defer s.leave()
+		context.AfterFunc(ctx, s.leave) // another command may hold kin up: whoever ends it a second time leaves no text behind
 	}
-	show := func(ms []client.Message) error {
-		width, _ := t.size()
-		for _, line := range a.allLines(ms) {
-			t.write(strings.Join(wrap(line, width-1), "\n") + "\n")
-		}
-		return nil
-	}
+	show := func(ms []client.Message) error { return s.add(a.allLines(ms)) }
 	past, err := p.History(label)
 	if err != nil {
 		return err
@@ -121,7 +119,7 @@ func (a *app) converse(ctx context.Context, t *terminal, p *client.Profile, labe
 		return show(append(past[first:], since...))
 	})
 	if err != nil {
-		return err
+		return without(err, errUnread)
 	}
 	if n == 0 {
 		show(past[first:])
@@ -174,7 +172,7 @@ func (a *app) talk(ctx context.Context, t *terminal, p *client.Profile, label st
 			return nil
 		case "":
 			if n, err := p.ShowNew(label, show); err != nil {
-				return err
+				return without(err, errUnread)
 			} else if n == 0 {
 				t.write(a.t("receive.nothing") + "\n")
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -155,6 +156,39 @@ func TestOnlyStdoutIsATerminal(t *testing.T) {
 	before, behind, entered := bytes.Cut(out, []byte(enterScreen))
 	if code != 0 || !entered || len(before) > 0 || !bytes.Contains(behind, []byte("text 00")) || !bytes.Contains(behind, []byte(leaveScreen)) {
 		t.Errorf("%d, %q", code, out)
+	}
+}
+
+// TestAConversationThatIsHeldUpLeavesItsScreen: Ctrl-C in a conversation takes its texts
+// away at once, though another command has the profile: a second one ends kin.
+func TestAConversationThatIsHeldUpLeavesItsScreen(t *testing.T) {
+	s := newTheatre(t)
+	s.backlog(1)
+	lock, err := os.OpenFile(filepath.Join(s.profile, "lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, ended, left := false, false, false
+	out, _ := onPTY(t, s.command(nil), func(sofar []byte) string {
+		switch {
+		case !held && conversation.Match(sofar):
+			held = true
+			if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+				t.Error(err)
+			}
+			return "a line\n"
+		case held && !ended && bytes.Contains(sofar, []byte("a line\r\n")):
+			ended = true
+			return "\x03"
+		case !left && bytes.Contains(sofar, []byte(leaveScreen)):
+			left = true
+			lock.Close()
+		}
+		return ""
+	})
+	if !left {
+		lock.Close()
+		t.Errorf("the screen was left by no Ctrl-C: %q", out)
 	}
 }
 
