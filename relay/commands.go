@@ -190,6 +190,8 @@ func (s *session) stored(at place, n protocol.Corr, err error) {
 		s.postpone(at, n, protocol.CodeQueueFull, full.Wait)
 	case errors.Is(err, spool.ErrFull):
 		s.postpone(at, n, protocol.CodeRelayFull, fullWait)
+	case errors.Is(err, spool.ErrBusy):
+		s.postpone(at, n, protocol.CodeSlowDown, paceWait)
 	case errors.Is(err, spool.ErrConflict):
 		s.refuse(n, protocol.CodeConflict, 0)
 	case errors.Is(err, spool.ErrExpiry):

@@ -139,6 +139,9 @@ func (s *Spool) enqueue(q QueueID, p Put, stored *entry, done func(error)) error
 	if p.Told != s.failed {
 		return ErrBehind
 	}
+	if len(s.pending) == maxPending {
+		return ErrBusy
+	}
 	r := &pending{queue: q, Put: p, done: []func(error){done}}
 	if stored != nil {
 		r.seq, r.Urgent = stored.seq, stored.urgent()

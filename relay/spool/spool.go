@@ -22,6 +22,7 @@ import (
 	"kin/internal/disk"
 	"kin/internal/scrub"
 	"kin/internal/slots"
+	"kin/protocol"
 )
 
 // QueueID is the SHA-256 of a queue's receiver id.
@@ -71,6 +72,7 @@ var (
 	ErrClosed   = errors.New("spool is closed")
 	ErrConflict = errors.New("the message id was used for another envelope")
 	ErrExpiry   = errors.New("expiry is over or too far away")
+	ErrBusy     = errors.New("too much waits for the disk")
 	ErrBehind   = errors.New("what was put before could not be stored")
 	ErrSize     = errors.New("not the size of an envelope or a chunk")
 	ErrKey      = errors.New("what is stored was written under another key")
@@ -85,6 +87,8 @@ func (e *FullError) Error() string { return "queue is full" }
 const (
 	maxEpochs = 337 // ahead of now: the longest class, rounded up
 	queueWait = 60 * time.Second
+
+	maxPending = 64 << 20 / protocol.EnvelopeSize // envelopes that wait for the disk, of all queues
 )
 
 // firstTime is the earliest clock that is believed.
