@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"kin/client"
-	"kin/internal/safe"
 )
 
 // start is kin alone: the first run, or a contact to talk with.
@@ -164,7 +163,7 @@ func (a *app) talk(ctx context.Context, t *terminal, p *client.Profile, label st
 			return nil
 		}
 		if err != nil {
-			t.write(safe.Line(err.Error()) + "\n")
+			a.complain(t, err)
 			continue
 		}
 		switch strings.TrimSpace(line) {
@@ -180,14 +179,19 @@ func (a *app) talk(ctx context.Context, t *terminal, p *client.Profile, label st
 		}
 		sent, err := p.Send(ctx, label, line, client.SendOptions{Wait: defaultWait})
 		if sent.Contact != "" {
-			t.write(a.t("send."+string(sent.State), sent.Contact) + "\n")
+			t.write(a.t(outcome(sent, err), sent.Contact) + "\n")
 		}
 		if err != nil {
-			message, hint := a.explain(a.keptInOutbox(err))
-			t.write(message + "\n")
-			if hint != "" {
-				t.write(hint + "\n")
-			}
+			a.complain(t, a.keptInOutbox(err))
 		}
+	}
+}
+
+// complain tells an error, and what to do next, where lines are asked for.
+func (a *app) complain(t *terminal, err error) {
+	message, hint := a.explain(err)
+	t.write(message + "\n")
+	if hint != "" {
+		t.write(hint + "\n")
 	}
 }

@@ -127,6 +127,7 @@ var sentences = []struct {
 	{errNotMade, "err.not-made"},
 	{client.ErrOffline, "err.offline"},
 	{errAborted, "err.aborted"},
+	{errLongLine, "err.long-line"},
 	{errNotOut, "err.not-out"},
 }
 

@@ -206,3 +206,25 @@ func TestASmallScreenRollsNowhere(t *testing.T) {
 		t.Errorf("%q", pages)
 	}
 }
+
+// TestALineThatTheTerminalCutsIsNotSent: of a longer one Linux keeps 4,095 bytes (termios(3),
+// Canonical and noncanonical mode).
+func TestALineThatTheTerminalCutsIsNotSent(t *testing.T) {
+	s := newTheatre(t)
+	s.backlog(1)
+	typed, ended := false, false
+	out, code := onPTY(t, s.command(nil), func(sofar []byte) string {
+		switch {
+		case !typed && conversation.Match(sofar):
+			typed = true
+			return strings.Repeat("x", 5000) + "\n"
+		case !ended && bytes.Contains(sofar, []byte("Write shorter lines.")):
+			ended = true
+			return "/q\n"
+		}
+		return ""
+	})
+	if status := s.must("status"); code != 0 || !ended || strings.Contains(status, "queued") || strings.Contains(status, "relay") {
+		t.Errorf("%d, %q; %s", code, out, status)
+	}
+}

@@ -67,12 +67,18 @@ func (a *app) send(ctx context.Context, args []string, o client.SendOptions) err
 		if jerr := a.json(sentObject(sent)); jerr != nil {
 			return jerr
 		}
-	} else if sent.State == client.StateQueued && exitCode(err) == 7 {
-		a.tell("send.refused", sent.Contact)
 	} else {
-		a.tell("send."+string(sent.State), sent.Contact)
+		a.tell(outcome(sent, err), sent.Contact)
 	}
 	return a.keptInOutbox(err)
+}
+
+// outcome is the catalogue's key of what became of a text.
+func outcome(sent client.Sent, err error) string {
+	if sent.State == client.StateQueued && exitCode(err) == 7 {
+		return "send.refused"
+	}
+	return "send." + string(sent.State)
 }
 
 // keptInOutbox puts a failure to send, behind which the message stays queued, into

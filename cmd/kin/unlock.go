@@ -77,7 +77,8 @@ func (a *app) startHolder(ctx context.Context, dir string, key []byte, life time
 		return err
 	}
 	answer, err := awaited(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(out, 1024)) })
-	if err != nil {
+	if err != nil { // or it may keep the key, though it is said that nobody does
+		c.Process.Kill()
 		return err
 	}
 	if string(answer) != holderReady {

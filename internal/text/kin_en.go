@@ -321,6 +321,8 @@ var kinEnglish = entries{
 	"err.unanswered.hint":      "What they write lets you go on: kin receive. If nothing comes, make a new invite for them: kin invite --for LABEL",
 	"err.too-long":             "the text is too long for one message",
 	"err.too-long.hint":        "Send it in parts of at most 80,000 characters.",
+	"err.long-line":            "the terminal may have cut that line; nothing was done with it",
+	"err.long-line.hint":       "Write shorter lines.",
 	"err.not-utf8":             "the text is not UTF-8",
 	"err.not-utf8.hint":        "PowerShell 5 pipes ASCII: use a file with UTF-8, or type the text.",
 	"err.no-message":           "there is no such message or invite",
