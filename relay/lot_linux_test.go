@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -40,16 +39,6 @@ func (s *stand) sessions() int {
 	s.relay.mu.Lock()
 	defer s.relay.mu.Unlock()
 	return len(s.relay.sessions)
-}
-
-// until waits for what other goroutines do.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !is(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatal(what)
-		}
-	}
 }
 
 func TestTheSameInTheLot(t *testing.T) {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -148,6 +149,16 @@ func TestNoMessageComesBehindAnUnsub(t *testing.T) {
 			case *protocol.Error: // the second UNSUB's
 				return
 			}
+		}
+	}
+}
+
+// until waits for what other goroutines do.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal(what)
 		}
 	}
 }
